@@ -1,0 +1,188 @@
+//! The Kafka parts of a Pipeline.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a Kafka cluster is reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KafkaConnection {
+    /// `host:port` of some brokers, separated by commas.
+    pub bootstrap_servers: String,
+    /// Encrypts the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Authenticates by user name and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sasl: Option<Sasl>,
+    /// Settings of the Kafka client, from an allow-list.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// TLS to the brokers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate authority (PEM) that the brokers' certificates must come from. Defaults to the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<CaSource>,
+    /// A client certificate with its key, for mutual TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateSource>,
+}
+
+/// Where a CA certificate is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CaSource {
+    /// A key of a Secret in the same namespace.
+    pub secret_ref: SecretKeyRef,
+}
+
+/// Where a client certificate is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertificateSource {
+    /// A Secret of type `kubernetes.io/tls` in the same namespace, with the keys `tls.crt` and `tls.key` in PEM.
+    pub secret_ref: SecretRef,
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretKeyRef {
+    /// The Secret's name.
+    pub name: String,
+    /// The key in it.
+    pub key: String,
+}
+
+/// A Secret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretRef {
+    /// The Secret's name.
+    pub name: String,
+}
+
+/// SASL authentication.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sasl {
+    /// The mechanism.
+    pub mechanism: SaslMechanism,
+    /// The Secret with user name and password.
+    pub secret_ref: SaslSecretRef,
+}
+
+/// SASL mechanisms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SaslMechanism {
+    /// PLAIN; only over TLS.
+    Plain,
+    /// SCRAM-SHA-256.
+    ScramSha256,
+    /// SCRAM-SHA-512.
+    #[default]
+    ScramSha512,
+}
+
+/// A Secret with user name and password.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SaslSecretRef {
+    /// The Secret's name.
+    pub name: String,
+    /// The key of the user name.
+    #[serde(default = "username")]
+    pub username_key: String,
+    /// The key of the password.
+    #[serde(default = "password")]
+    pub password_key: String,
+}
+
+fn username() -> String {
+    "username".into()
+}
+
+fn password() -> String {
+    "password".into()
+}
+
+/// Kafka topics to read. Exactly one of `topics` and `topicPattern`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KafkaSource {
+    /// The connection's name; needed where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// The topics.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
+    /// A regular expression that the whole name of a topic must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_pattern: Option<String>,
+    /// Where a topic is first read from.
+    #[serde(default)]
+    pub start_from: StartFrom,
+}
+
+/// Where a topic is first read from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StartFrom {
+    /// The place.
+    #[serde(default)]
+    pub position: StartPosition,
+    /// With `Timestamp`: the first record not older than this, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+}
+
+/// A place in a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StartPosition {
+    /// The earliest record there is.
+    #[default]
+    Earliest,
+    /// The end.
+    Latest,
+    /// The first record not older than `timestamp`.
+    Timestamp,
+}
+
+/// A Kafka topic to write.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KafkaSink {
+    /// The connection's name; needed where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// The topic.
+    pub topic: String,
+    /// The column whose text form becomes the record's key; without it the source record's key is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_column: Option<String>,
+    /// The compression of the record batches.
+    #[serde(default)]
+    pub compression: Compression,
+}
+
+/// Compression of record batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Compression {
+    /// No compression.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// snappy.
+    Snappy,
+    /// lz4.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}

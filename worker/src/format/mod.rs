@@ -1,0 +1,1 @@
+//! Raw, CSV, JSON ↔ Arrow columns.

@@ -1,0 +1,3 @@
+//! The program `millstream`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! All metrics of the worker; no other module knows a metric name.

@@ -1,0 +1,5 @@
+//! Operators over Arrow batches, and the chain that runs them.
+
+pub mod chain;
+
+pub use chain::Chain;

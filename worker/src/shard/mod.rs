@@ -1,0 +1,1 @@
+//! The loop of a shard: poll → process → checkpoint; takeover.
