@@ -2,5 +2,7 @@
 
 pub mod chain;
 pub mod metadata;
+pub mod spec;
 
-pub use chain::Chain;
+pub use chain::{Chain, ChainError};
+pub use spec::{ChainSpec, KeyRule, NodeRef, NodeSpec, SinkSpec, SourceSpec, Step};
