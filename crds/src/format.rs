@@ -1,10 +1,17 @@
 //! How the value of a record is read and written.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::names;
+
 /// The format of a record's value. Only the settings of `type` may be given.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = ("self.type == 'Raw' || !has(self.raw)", "raw goes with type Raw only"))]
+#[x_kube(validation = ("self.type == 'Csv' || !has(self.csv)", "csv goes with type Csv only"))]
+#[x_kube(validation = ("self.type == 'Json' || !has(self.json)", "json goes with type Json only"))]
+#[x_kube(validation = ("self.type != 'Raw' || !has(self.timestamps)", "timestamps does not go with type Raw"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Format {
     /// The kind of format.
@@ -46,21 +53,26 @@ pub struct RawFormat {
 }
 
 /// Settings of `Csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = ("self.delimiter != self.quote", "delimiter and quote must differ"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CsvFormat {
     /// The character between fields, one ASCII character.
     #[serde(default = "delimiter")]
+    #[schemars(length(min = 1, max = 1), regex(pattern = names::ASCII_CHARACTER))]
     pub delimiter: String,
     /// The character around fields that contain delimiters, one ASCII character; doubled inside a field.
     #[serde(default = "quote")]
+    #[schemars(length(min = 1, max = 1), regex(pattern = names::ASCII_CHARACTER))]
     pub quote: String,
     /// The names of a record's fields in order, so that `schema` may name some of them in any order. Without it,
     /// fields bind to `schema` in order. For writing: the columns in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), inner(length(max = 255)))]
     pub header: Option<Vec<String>>,
     /// The unquoted text that stands for null.
     #[serde(default)]
+    #[schemars(length(max = 255))]
     pub null_text: String,
 }
 
@@ -98,7 +110,11 @@ pub enum UnknownFields {
 }
 
 /// How timestamps stand in text.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "(self.encoding == 'Pattern') == has(self.pattern)",
+    "the encoding Pattern and pattern go together"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TimestampFormat {
     /// The notation.
@@ -106,9 +122,11 @@ pub struct TimestampFormat {
     pub encoding: TimestampEncoding,
     /// With `Pattern`: a strftime pattern, such as `%Y-%m-%d %H:%M:%S%.f`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
     pub pattern: Option<String>,
     /// The time zone of texts that carry none, an IANA name. Defaults to UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
     pub zone: Option<String>,
 }
 
@@ -133,8 +151,10 @@ pub enum TimestampEncoding {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Column {
     /// The column's name; case counts.
+    #[schemars(length(min = 1, max = 255))]
     pub name: String,
     /// `string`, `binary`, `boolean`, `int`, `bigint`, `float`, `double`, `decimal(p,s)`, `date`, `timestamp`,
     /// `list<T>`, `struct<name: T, …>` or `json`.
+    #[schemars(length(min = 1, max = 8192))]
     pub r#type: String,
 }

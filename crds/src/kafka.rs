@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::names;
+
 /// How a Kafka cluster is reached.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "!has(self.sasl) || self.sasl.mechanism != 'Plain' || has(self.tls)",
+    "the SASL mechanism Plain sends the password as it is: it needs tls"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaConnection {
     /// `host:port` of some brokers, separated by commas.
+    #[schemars(length(min = 3, max = 4096), regex(pattern = names::BOOTSTRAP_SERVERS))]
     pub bootstrap_servers: String,
     /// Encrypts the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,6 +27,7 @@ pub struct KafkaConnection {
     pub sasl: Option<Sasl>,
     /// Settings of the Kafka client, from an allow-list.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub properties: BTreeMap<String, String>,
 }
 
@@ -55,8 +64,10 @@ pub struct CertificateSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKeyRef {
     /// The Secret's name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SECRET))]
     pub name: String,
     /// The key in it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SECRET_KEY))]
     pub key: String,
 }
 
@@ -65,6 +76,7 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretRef {
     /// The Secret's name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SECRET))]
     pub name: String,
 }
 
@@ -95,12 +107,15 @@ pub enum SaslMechanism {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SaslSecretRef {
     /// The Secret's name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SECRET))]
     pub name: String,
     /// The key of the user name.
     #[serde(default = "username")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SECRET_KEY))]
     pub username_key: String,
     /// The key of the password.
     #[serde(default = "password")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = names::SECRET_KEY))]
     pub password_key: String,
 }
 
@@ -113,17 +128,28 @@ fn password() -> String {
 }
 
 /// Kafka topics to read. Exactly one of `topics` and `topicPattern`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "(has(self.topics) && self.topics.size() > 0) != has(self.topicPattern)",
+    "a source has either topics or a topicPattern"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaSource {
     /// The connection's name; needed where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub connection: Option<String>,
     /// The topics.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 512),
+        inner(length(min = 1, max = names::TOPIC_LENGTH), regex(pattern = names::TOPIC))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub topics: Vec<String>,
     /// A regular expression that the whole name of a topic must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
     pub topic_pattern: Option<String>,
     /// Where a topic is first read from.
     #[serde(default)]
@@ -131,7 +157,11 @@ pub struct KafkaSource {
 }
 
 /// Where a topic is first read from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "(self.position == 'Timestamp') == has(self.timestamp)",
+    "the position Timestamp and timestamp go together"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StartFrom {
     /// The place.
@@ -139,6 +169,7 @@ pub struct StartFrom {
     pub position: StartPosition,
     /// With `Timestamp`: the first record not older than this, in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
     pub timestamp: Option<String>,
 }
 
@@ -160,11 +191,14 @@ pub enum StartPosition {
 pub struct KafkaSink {
     /// The connection's name; needed where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub connection: Option<String>,
     /// The topic.
+    #[schemars(length(min = 1, max = names::TOPIC_LENGTH), regex(pattern = names::TOPIC))]
     pub topic: String,
     /// The column whose text form becomes the record's key; without it the source record's key is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
     pub key_column: Option<String>,
     /// The compression of the record batches.
     #[serde(default)]

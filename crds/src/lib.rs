@@ -5,10 +5,13 @@
 //! The generated manifests in `crds/manifests/` are kept equal to these types by a test.
 
 pub mod assignment;
+pub mod definitions;
 pub mod format;
 pub mod kafka;
+pub mod names;
 pub mod pipeline;
 pub mod worker;
 
 pub use assignment::{PipelineAssignment, PipelineAssignmentSpec, ShardAssignment};
+pub use definitions::definitions;
 pub use pipeline::{Pipeline, PipelineSpec, PipelineStatus};

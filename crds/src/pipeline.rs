@@ -1,16 +1,17 @@
 //! `Pipeline`: what a user writes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::format::{Column, Format};
 use crate::kafka::{KafkaConnection, KafkaSink, KafkaSource};
+use crate::names;
 use crate::worker::WorkerTemplate;
 
 /// A pipeline from Kafka through transforms to sinks, run exactly once.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "millstream.dev",
     version = "v1alpha1",
@@ -19,22 +20,98 @@ use crate::worker::WorkerTemplate;
     shortname = "msp",
     category = "millstream",
     namespaced,
-    status = "PipelineStatus"
+    doc = "A pipeline from Kafka through transforms to sinks, run exactly once.",
+    derive = "PartialEq",
+    status = "PipelineStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether all shards run, or a Batch is complete."
+    ),
+    printcolumn(
+        name = "REPLICAS",
+        type_ = "integer",
+        json_path = ".status.replicas",
+        description = "Workers there are."
+    ),
+    printcolumn(
+        name = "LAG",
+        type_ = "integer",
+        json_path = ".status.lag",
+        description = "Records between the checkpoints and the ends."
+    ),
+    printcolumn(name = "RATE", type_ = "integer", json_path = ".status.rate", description = "Records read a second."),
+    printcolumn(
+        name = "AGE",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Time since the Pipeline was made."
+    ),
+    validation = (
+        "size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+        "a Pipeline's name has at most 63 lower-case letters, digits and '-', since it names workers and topics"
+    )
 )]
+#[x_kube(validation = (
+    "self.connections.size() == 1 || self.connections.all(c, has(c.name))",
+    "every connection needs a name where there are several"
+))]
+#[x_kube(validation = (
+    "self.connections.all(c, !has(c.name) || self.connections.exists_one(d, has(d.name) && d.name == c.name))",
+    "every connection needs a name of its own"
+))]
+#[x_kube(validation = (
+    "self.sources.all(n, self.sources.exists_one(m, m.name == n.name) && !self.sinks.exists(m, m.name == n.name)) \
+     && self.sinks.all(n, self.sinks.exists_one(m, m.name == n.name))",
+    "every source and every sink needs a name of its own"
+))]
+#[x_kube(validation = (
+    "!has(self.transforms) || self.transforms.all(n, self.transforms.exists_one(m, m.name == n.name) \
+     && !self.sources.exists(m, m.name == n.name) && !self.sinks.exists(m, m.name == n.name))",
+    "every transform needs a name of its own, which no source and no sink has"
+))]
+#[x_kube(validation = (
+    "!(has(self.replicas) && has(self.scaling))",
+    "replicas and scaling exclude each other: give a fixed number of workers, or bounds for one that follows the load"
+))]
+#[x_kube(validation = (
+    "has(self.applicationId) == has(oldSelf.applicationId) \
+     && (!has(self.applicationId) || self.applicationId == oldSelf.applicationId)",
+    "applicationId cannot be set, changed or removed later: it names what this pipeline has in Kafka"
+))]
+#[x_kube(validation = (
+    "self.mode == oldSelf.mode",
+    "mode cannot be changed: the ends of a Batch are fixed at its first start; make another Pipeline"
+))]
+#[x_kube(validation = (
+    "!has(oldSelf.shards) || (has(self.shards) && self.shards == oldSelf.shards)",
+    "shards cannot be changed once set: every position in Kafka belongs to one of them"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PipelineSpec {
     /// Names everything of this pipeline in Kafka: its group, its transactional ids, its internal topics.
     /// Defaults to `<namespace>.<name>`; cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = names::APPLICATION_ID_LENGTH), regex(pattern = names::APPLICATION_ID))]
     pub application_id: Option<String>,
     /// The Kafka clusters in use.
+    #[schemars(length(min = 1, max = 16))]
     pub connections: Vec<Connection>,
     /// Where records come from.
+    #[schemars(length(min = 1, max = 32))]
     pub sources: Vec<Source>,
     /// The steps between sources and sinks, each a named node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
     pub transforms: Vec<Transform>,
     /// Where records go.
+    #[schemars(length(min = 1, max = 64))]
     pub sinks: Vec<Sink>,
     /// What is promised about output.
     #[serde(default)]
@@ -51,9 +128,11 @@ pub struct PipelineSpec {
     /// The number of shards; fixed at the first start. Defaults to the partitions of the largest source topic, at
     /// most 32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
     pub shards: Option<i32>,
     /// A fixed number of workers. Not together with `scaling`; neither means 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1024))]
     pub replicas: Option<i32>,
     /// A number of workers that follows the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +148,8 @@ pub struct PipelineSpec {
     pub deletion_policy: DeletionPolicy,
     /// How long a worker may be silent before its shards are given to others, as a Go duration.
     #[serde(default = "defaults::worker_timeout")]
+    #[schemars(length(max = names::DURATION_LENGTH), regex(pattern = names::DURATION))]
+    #[x_kube(validation = names::duration_between("1s", "1h", "5s"))]
     pub worker_timeout: String,
     /// Settings of the worker pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,11 +157,13 @@ pub struct PipelineSpec {
 }
 
 /// A named connection to a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = ("has(self.kafka)", "a connection has exactly one kind: kafka"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connection {
     /// The name that sources and sinks refer to. The only connection may go unnamed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = names::CONNECTION))]
     pub name: Option<String>,
     /// A Kafka cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,10 +171,20 @@ pub struct Connection {
 }
 
 /// A named source of records.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = ("has(self.kafka)", "a source has exactly one kind: kafka"))]
+#[x_kube(validation = (
+    "self.format.type != 'Raw' || !has(self.schema) || self.schema.size() == 0",
+    "a source of format Raw has no schema: its one column is value"
+))]
+#[x_kube(validation = (
+    "self.format.type == 'Raw' || (has(self.schema) && self.schema.size() > 0)",
+    "a source needs a schema unless its format is Raw"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
     /// The node's name; its output is a table of this name.
+    #[schemars(length(min = 1, max = names::NODE_LENGTH), regex(pattern = names::NODE))]
     pub name: String,
     /// Kafka topics to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,6 +193,7 @@ pub struct Source {
     pub format: Format,
     /// The columns of a record's value. Not for `Raw`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
     pub schema: Vec<Column>,
     /// What happens when the position to go on from is gone: records were deleted, or the topic is another one.
     #[serde(default)]
@@ -107,32 +201,51 @@ pub struct Source {
 }
 
 /// A named step. Exactly one of `filter`, `set`, `select`, `drop`, `rename`, `sql`, `unnest`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "[has(self.filter), has(self.set), has(self.select), has(self.drop), has(self.rename), has(self.sql), \
+     has(self.unnest)].filter(step, step).size() == 1",
+    "a transform has exactly one step: filter, set, select, drop, rename, sql or unnest"
+))]
+#[x_kube(validation = (
+    "!(has(self.sql) && has(self.from))",
+    "from does not go with sql, which names its input in FROM"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Transform {
     /// The node's name; its output is a table of this name.
+    #[schemars(length(min = 1, max = names::NODE_LENGTH), regex(pattern = names::NODE))]
     pub name: String,
     /// The nodes whose output is the input of this one; several are united. Defaults to the transform above, for the
     /// first one to the only source. Not with `sql`, which names its input in FROM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), inner(length(max = names::NODE_LENGTH)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub from: Option<Vec<String>>,
     /// Keeps the rows for which this SQL expression is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32768))]
     pub filter: Option<String>,
     /// Sets columns to the values of expressions, which all see the incoming row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
     pub set: Option<Vec<SetColumn>>,
     /// Keeps these columns, in this order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), inner(length(min = 1, max = 255)))]
     pub select: Option<Vec<String>>,
     /// Removes these columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), inner(length(min = 1, max = 255)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub drop: Option<Vec<String>>,
     /// Renames columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
     pub rename: Option<Vec<RenameColumn>>,
     /// A SELECT over one node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
     pub sql: Option<String>,
     /// Makes a row of every element of a list column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,8 +257,10 @@ pub struct Transform {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SetColumn {
     /// The column to set; a new name adds a column at the end.
+    #[schemars(length(min = 1, max = 255))]
     pub column: String,
     /// A SQL expression over the incoming row.
+    #[schemars(length(min = 1, max = 32768))]
     pub expression: String,
 }
 
@@ -154,8 +269,10 @@ pub struct SetColumn {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RenameColumn {
     /// The column's present name.
+    #[schemars(length(min = 1, max = 255))]
     pub column: String,
     /// Its new name.
+    #[schemars(length(min = 1, max = 255))]
     pub to: String,
 }
 
@@ -165,6 +282,7 @@ pub struct RenameColumn {
 pub struct Unnest {
     /// The list column. Each row is repeated for each element, which takes the column's place; rows whose list is
     /// empty or null are dropped unless `keepEmpty`.
+    #[schemars(length(min = 1, max = 255))]
     pub column: String,
     /// Keeps a row with null where the list is empty or null.
     #[serde(default)]
@@ -172,13 +290,17 @@ pub struct Unnest {
 }
 
 /// A named destination.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = ("has(self.kafka)", "a sink has exactly one kind: kafka"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sink {
     /// The node's name.
+    #[schemars(length(min = 1, max = names::NODE_LENGTH), regex(pattern = names::NODE))]
     pub name: String,
     /// The nodes whose output goes here. Defaults to the last transform, without transforms to the only source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), inner(length(max = names::NODE_LENGTH)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
     pub from: Option<Vec<String>>,
     /// A Kafka topic to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,11 +320,13 @@ pub enum Delivery {
 }
 
 /// When output, state and positions are committed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Checkpoint {
     /// The time between two checkpoints, as a Go duration between 10ms and 5m.
     #[serde(default = "defaults::checkpoint_interval")]
+    #[schemars(length(max = names::DURATION_LENGTH), regex(pattern = names::DURATION))]
+    #[x_kube(validation = names::duration_between("10ms", "5m", "500ms"))]
     pub interval: String,
 }
 
@@ -213,7 +337,11 @@ impl Default for Checkpoint {
 }
 
 /// What happens to a record that cannot be processed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "(self.policy == 'DeadLetter') == has(self.deadLetter)",
+    "the policy DeadLetter and deadLetter with its topic go together"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Errors {
     /// Stop before the record, leave it out, or write it to the dead-letter topic.
@@ -242,8 +370,10 @@ pub enum ErrorPolicy {
 pub struct DeadLetter {
     /// The connection's name; needed where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub connection: Option<String>,
     /// The topic.
+    #[schemars(length(min = 1, max = names::TOPIC_LENGTH), regex(pattern = names::TOPIC))]
     pub topic: String,
 }
 
@@ -270,19 +400,28 @@ pub enum OnDataLoss {
 }
 
 /// A number of workers that follows the load.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = (
+    "self.minReplicas <= self.maxReplicas",
+    "minReplicas must not be greater than maxReplicas"
+))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scaling {
     /// The least number of workers; 0 lets an idle pipeline rest.
     #[serde(default = "defaults::min_replicas")]
+    #[schemars(range(min = 0, max = 1024))]
     pub min_replicas: i32,
     /// The greatest number of workers.
+    #[schemars(range(min = 1, max = 1024))]
     pub max_replicas: i32,
     /// The share of a worker's capacity to plan for, in percent.
     #[serde(default = "defaults::target_utilization")]
+    #[schemars(range(min = 1, max = 100))]
     pub target_utilization_percent: i32,
     /// In what time a backlog should be worked off, as a Go duration.
     #[serde(default = "defaults::catch_up")]
+    #[schemars(length(max = names::DURATION_LENGTH), regex(pattern = names::DURATION))]
+    #[x_kube(validation = names::duration_between("1s", "24h", "2m"))]
     pub catch_up: String,
 }
 
@@ -297,11 +436,12 @@ pub enum DeletionPolicy {
 }
 
 /// What the operator has observed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineStatus {
     /// `Ready`, `Reconciling`, `Stalled`, and `Complete` for Batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
