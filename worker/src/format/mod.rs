@@ -20,11 +20,19 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::records::Reason;
 
+mod column;
+mod csv;
+mod json;
 mod kind;
+mod members;
+mod number;
+mod problem;
 mod raw;
+mod rows;
 mod spec;
 mod text;
 mod time;
+mod view;
 
 pub use spec::{CsvSettings, Format, FormatProblem, JsonSettings, RawSettings, UnknownFields};
 pub use time::{Notation, Timestamps};
@@ -74,6 +82,12 @@ pub enum FormatError {
     },
 }
 
+impl FormatError {
+    fn unsupported(column: &str, format: &'static str, found: &dyn std::fmt::Display) -> Self {
+        Self::Unsupported { column: column.into(), format, found: found.to_string() }
+    }
+}
+
 /// A record that could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -116,6 +130,8 @@ pub struct Decoder {
 #[derive(Debug)]
 enum DecoderKind {
     Raw(raw::RawDecoder),
+    Csv(csv::CsvDecoder),
+    Json(json::JsonDecoder),
 }
 
 impl Decoder {
@@ -128,9 +144,8 @@ impl Decoder {
         }
         let kind = match format {
             Format::Raw(settings) => DecoderKind::Raw(raw::RawDecoder::new(settings, schema, projection)?),
-            Format::Csv(_) | Format::Json(_) => {
-                return Err(FormatError::RawColumns { found: "a format that is on its way".into() });
-            }
+            Format::Csv(settings) => DecoderKind::Csv(csv::CsvDecoder::new(settings, schema, projection)?),
+            Format::Json(settings) => DecoderKind::Json(json::JsonDecoder::new(settings, schema, projection)?),
         };
         Ok(Self { kind })
     }
@@ -139,6 +154,8 @@ impl Decoder {
     pub fn decode(&self, values: &BinaryArray) -> Decoded {
         match &self.kind {
             DecoderKind::Raw(decoder) => decoder.decode(values),
+            DecoderKind::Csv(decoder) => decoder.decode(values),
+            DecoderKind::Json(decoder) => decoder.decode(values),
         }
     }
 }
@@ -152,6 +169,8 @@ pub struct Encoder {
 #[derive(Debug)]
 enum EncoderKind {
     Raw(raw::RawEncoder),
+    Csv(csv::CsvEncoder),
+    Json(json::JsonEncoder),
 }
 
 impl Encoder {
@@ -159,9 +178,8 @@ impl Encoder {
     pub fn new(format: &Format, schema: &SchemaRef) -> Result<Self, FormatError> {
         let kind = match format {
             Format::Raw(_) => EncoderKind::Raw(raw::RawEncoder::new(schema)?),
-            Format::Csv(_) | Format::Json(_) => {
-                return Err(FormatError::RawColumns { found: "a format that is on its way".into() });
-            }
+            Format::Csv(settings) => EncoderKind::Csv(csv::CsvEncoder::new(settings, schema)?),
+            Format::Json(settings) => EncoderKind::Json(json::JsonEncoder::new(settings, schema)?),
         };
         Ok(Self { kind })
     }
@@ -170,8 +188,21 @@ impl Encoder {
     pub fn encode(&self, batch: &RecordBatch) -> Encoded {
         match &self.kind {
             EncoderKind::Raw(encoder) => encoder.encode(batch),
+            EncoderKind::Csv(encoder) => encoder.encode(batch),
+            EncoderKind::Json(encoder) => encoder.encode(batch),
         }
     }
+}
+
+/// The text form of a column, for keys: texts and bytes as they are, other values as [`Format::Csv`] would write them,
+/// lists and structs as JSON. A null stays null; a value without text, such as NaN, gets its name.
+pub fn text_form(column: &ArrayRef) -> Result<BinaryArray, FormatError> {
+    text::text_form(column)
+}
+
+/// A row as JSON, for dead letters. Never fails: what has no JSON is written as a string, NaN as `"NaN"`.
+pub fn row_as_json(batch: &RecordBatch, row: usize) -> Vec<u8> {
+    json::row_as_json(batch, row)
 }
 
 /// Takes the rows of `bad` out of columns of `len` rows.

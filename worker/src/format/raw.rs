@@ -33,7 +33,7 @@ impl RawDecoder {
         let texts = Texts::new(values);
         let bad = match &texts {
             Texts::All(_) => vec![],
-            Texts::Some(_) => (0..values.len()).filter_map(|row| failure(row, texts.get(row).err()?)).collect(),
+            Texts::Some(_) => (0..values.len()).filter_map(|row| Some(failure(row, texts.get(row).err()?))).collect(),
         };
         let columns = match texts {
             _ if !self.used => vec![],
@@ -45,8 +45,8 @@ impl RawDecoder {
     }
 }
 
-fn failure(row: usize, message: String) -> Option<Failure> {
-    Some(Failure { row: row as u32, reason: Reason::InvalidUtf8, message })
+fn failure(row: usize, message: String) -> Failure {
+    Failure { row: row as u32, reason: Reason::InvalidUtf8, message }
 }
 
 /// Types the one column, in which only text is left, as text.

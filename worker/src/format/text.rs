@@ -2,8 +2,15 @@
 
 use std::borrow::Cow;
 
-use arrow::array::{Array, BinaryArray, StringArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field};
+
+use super::json::value_as_json;
+use super::kind::Kind;
+use super::time::Timestamps;
+use super::view::View;
+use super::{FormatError, raw};
 
 /// The values of a batch as text, checked at once where all of them are.
 pub(super) enum Texts<'a> {
@@ -34,6 +41,11 @@ impl<'a> Texts<'a> {
     }
 }
 
+/// The bytes of all values together, which may be a part of a larger buffer.
+pub(super) fn byte_len(values: &BinaryArray) -> usize {
+    (values.value_offsets()[values.len()] - values.value_offsets()[0]) as usize
+}
+
 /// Offsets that begin at 0.
 fn rebased(offsets: &OffsetBuffer<i32>, start: i32) -> OffsetBuffer<i32> {
     if start == 0 {
@@ -53,5 +65,35 @@ pub(super) fn cut(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
+    }
+}
+
+/// The text form of every value of a column; nulls stay null.
+pub(super) fn text_form(column: &ArrayRef) -> Result<BinaryArray, FormatError> {
+    if matches!(column.data_type(), DataType::Utf8 | DataType::Binary) {
+        return Ok(raw::as_bytes(column));
+    }
+    let field = Field::new("key", column.data_type().clone(), true);
+    Kind::of(&field).map_err(|found| FormatError::unsupported("key", "the text form", &found))?;
+    let view = View::of(&field, column);
+    let mut forms = BinaryBuilder::with_capacity(column.len(), column.len() * 8);
+    let mut text = Vec::new();
+    for row in 0..column.len() {
+        if view.is_null(row) {
+            forms.append_null();
+            continue;
+        }
+        text.clear();
+        write_form(&view, &field, column, row, &mut text);
+        forms.append_value(&text);
+    }
+    Ok(forms.finish())
+}
+
+fn write_form(view: &View<'_>, field: &Field, column: &ArrayRef, row: usize, text: &mut Vec<u8>) {
+    if matches!(view, View::List(..) | View::Struct(_)) {
+        value_as_json(field, column, row, text);
+    } else if let Err(refused) = view.write_text(row, &Timestamps::default(), text) {
+        view.write_refused(row, &refused, text);
     }
 }

@@ -100,6 +100,17 @@ impl Timestamps {
         true
     }
 
+    /// What a text of this notation looks like, for a message.
+    pub(super) fn describe(&self) -> String {
+        match &self.notation {
+            Notation::Rfc3339 => "timestamps are like 2026-01-31T12:00:00Z".into(),
+            Notation::EpochSeconds => "timestamps are whole seconds since 1970".into(),
+            Notation::EpochMillis => "timestamps are whole milliseconds since 1970".into(),
+            Notation::EpochMicros => "timestamps are whole microseconds since 1970".into(),
+            Notation::Pattern(pattern) => format!("timestamps are like {pattern:?}"),
+        }
+    }
+
     fn micros_a_unit(&self) -> Option<i64> {
         match self.notation {
             Notation::EpochSeconds => Some(1_000_000),
@@ -263,11 +274,4 @@ fn write_date_parts(date: Date, out: &mut Vec<u8>) {
     push_two(date.month(), out);
     out.push(b'-');
     push_two(date.day(), out);
-}
-
-/// The text of an instant where no format's settings are at hand: RFC 3339 in UTC, or microseconds beyond its years.
-pub(super) fn write_plain(micros: i64, out: &mut Vec<u8>) {
-    if !Timestamps::default().write(micros, out) {
-        out.extend_from_slice(itoa::Buffer::new().format(micros).as_bytes());
-    }
 }
