@@ -1,1 +1,0 @@
-//! All metrics of the worker; no other module knows a metric name.
