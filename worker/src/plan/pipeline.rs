@@ -42,6 +42,31 @@ pub struct CompiledPipeline {
     pub chain_hash: String,
 }
 
+impl CompiledPipeline {
+    /// Whether a source's pattern takes a topic: the whole name matches, and the topic is neither Kafka's own, nor
+    /// internal to any pipeline, nor written by this one.
+    pub fn pattern_matches(&self, source: usize, topic: &str) -> bool {
+        let Some(Topics::Pattern(pattern)) = self.sources.get(source).map(|source| &source.topics) else {
+            return false;
+        };
+        pattern.is_match(topic) && !self.is_reserved(topic)
+    }
+
+    /// Whether a pattern must not take a topic.
+    fn is_reserved(&self, topic: &str) -> bool {
+        let internal = topic.strip_prefix(&self.application_id).is_some_and(|rest| {
+            rest == ".state" || rest.starts_with(".exchange.") || rest.starts_with(".outbox.")
+        });
+        let written = self.sinks.iter().any(|sink| sink.topic == topic)
+            || matches!(&self.errors, ErrorPolicy::DeadLetter { topic: dead, .. } if dead == topic);
+        let named = self.sources.iter().any(|source| match &source.topics {
+            Topics::List(names) => names.iter().any(|name| name == topic),
+            Topics::Pattern(_) => false,
+        });
+        topic.starts_with("__") || internal || written || named
+    }
+}
+
 /// A cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
