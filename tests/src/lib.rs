@@ -1,1 +1,22 @@
-//! Tests against real parts.
+//! Tests against real parts: what they share.
+//!
+//! The suites in `suites/` run the program `millstream` as a user would, against a real Apache Kafka that they start
+//! themselves, and judge it by what other clients of Kafka see. [`cluster`] starts brokers, [`client`] makes topics,
+//! writes and reads them, [`oracle`] asks Kafka's own Java client for a verdict, [`pipeline`] runs `millstream`, and
+//! [`suite`] turns functions into a test binary with one broker. [`chaos`] is the test of exactly-once under faults,
+//! which the suite `exactly_once` and the command `soak` share.
+//!
+//! Nothing here is skipped when a part is missing: the error says which command installs it.
+
+pub mod chaos;
+pub mod client;
+pub mod cluster;
+pub mod header;
+pub mod installation;
+pub mod oracle;
+pub mod pipeline;
+pub mod ports;
+pub mod process;
+pub mod suite;
+pub mod tls;
+pub mod wait;
