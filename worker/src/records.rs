@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, Int64Array, ListArray, UInt32Array};
+use arrow::array::{ArrayRef, BinaryArray, Int64Array, ListArray, UInt32Array};
 use arrow::datatypes::{DataType, Field, Fields};
 
 /// A partition of a topic.
@@ -48,7 +48,7 @@ pub struct SourceBatch {
 impl SourceBatch {
     /// The number of records.
     pub fn len(&self) -> usize {
-        self.offsets.len()
+        self.offsets.values().len()
     }
 
     /// Whether there are no records.

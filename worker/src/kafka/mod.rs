@@ -1,1 +1,25 @@
-//! The only room that knows a Kafka client.
+//! The only room that knows a Kafka client. What leaves it are batches ([`crate::records`]), positions and errors.
+//!
+//! A shard owns a [`Consumer`] and a [`TransactionalProducer`] (with at-least-once also a [`PlainProducer`]) and calls
+//! them from its own thread; they block, each call at most as long as it says. One [`Admin`] a cluster serves all
+//! shards of a worker. The threads behind a client are librdkafka's and end with it.
+
+pub mod admin;
+pub mod columns;
+pub mod config;
+pub mod consumer;
+pub mod error;
+pub mod murmur2;
+mod native;
+pub mod producer;
+pub mod secrets;
+
+pub use admin::Admin;
+pub use config::ClientConfig;
+pub use consumer::{Assigned, Consumer, ConsumerEvent, Polled};
+pub use error::{Class, Code, KafkaError};
+pub use native::admin::{DescribedTopic, Isolation, NewTopic, OffsetSpec, TopicDescription};
+pub use native::client::Undelivered;
+pub use native::list::Place;
+pub use producer::{PlainProducer, Room, TransactionalProducer, WriteBatch};
+pub use secrets::{SecretError, SecretStore};

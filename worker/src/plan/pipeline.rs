@@ -54,9 +54,9 @@ impl CompiledPipeline {
 
     /// Whether a pattern must not take a topic.
     fn is_reserved(&self, topic: &str) -> bool {
-        let internal = topic.strip_prefix(&self.application_id).is_some_and(|rest| {
-            rest == ".state" || rest.starts_with(".exchange.") || rest.starts_with(".outbox.")
-        });
+        let internal = topic
+            .strip_prefix(&self.application_id)
+            .is_some_and(|rest| rest == ".state" || rest.starts_with(".exchange.") || rest.starts_with(".outbox."));
         let written = self.sinks.iter().any(|sink| sink.topic == topic)
             || matches!(&self.errors, ErrorPolicy::DeadLetter { topic: dead, .. } if dead == topic);
         let named = self.sources.iter().any(|source| match &source.topics {

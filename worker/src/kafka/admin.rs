@@ -1,0 +1,120 @@
+//! Questions to a cluster, for all shards of a worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::ClientConfig;
+use super::error::KafkaError;
+use super::native::admin::{DescribedTopic, Isolation, NewTopic, OffsetSpec};
+use super::native::client::{Client, Events, Kind};
+use super::native::list::Place;
+use crate::metrics::Metrics;
+use crate::records::TopicPartition;
+
+/// How long a question may take.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// A client for questions.
+#[derive(Debug)]
+pub struct Admin {
+    client: Client,
+    connection: String,
+}
+
+impl Admin {
+    /// A client; connects in the background.
+    pub fn new(config: &ClientConfig, client: &str, metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
+        let client = Client::new(Kind::Producer, &config.admin(client), Events::new(metrics))?;
+        Ok(Self { client, connection: config.connection.clone() })
+    }
+
+    /// The connection's name.
+    pub fn connection(&self) -> &str {
+        &self.connection
+    }
+
+    /// The cluster's id; None if no broker told it in time, with [`Self::cause`] for the reason.
+    pub fn cluster_id(&self, wait: Duration) -> Option<String> {
+        let id = self.client.cluster_id(wait);
+        self.client.poll(Duration::ZERO);
+        id
+    }
+
+    /// Why brokers cannot be talked to, as far as the client said.
+    pub fn cause(&self) -> Option<KafkaError> {
+        self.client.poll(Duration::ZERO);
+        self.client.events().take_error()
+    }
+
+    /// Describes topics; each with its own error.
+    pub fn describe_topics(&self, names: &[String]) -> Result<Vec<DescribedTopic>, KafkaError> {
+        self.explained(self.client.describe_topics(names, WAIT))
+    }
+
+    /// The names of all topics that the user may see.
+    pub fn topic_names(&self) -> Result<Vec<String>, KafkaError> {
+        self.explained(self.client.topic_names(WAIT))
+    }
+
+    /// An offset of each partition, in the order asked; each with its own error.
+    pub fn list_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        spec: OffsetSpec,
+        isolation: Isolation,
+    ) -> Result<Vec<Result<i64, KafkaError>>, KafkaError> {
+        let places: Vec<_> = partitions
+            .iter()
+            .map(|partition| Place {
+                partition: partition.clone(),
+                offset: 0,
+                leader_epoch: -1,
+                metadata: String::new(),
+            })
+            .collect();
+        let answers = self.explained(self.client.list_offsets(&places, spec, isolation, WAIT))?;
+        Ok(in_order(partitions, answers))
+    }
+
+    /// Makes a topic.
+    pub fn create_topic(&self, topic: &NewTopic) -> Result<(), KafkaError> {
+        self.explained(self.client.create_topic(topic, WAIT))
+    }
+
+    /// A topic's settings.
+    pub fn topic_settings(&self, topic: &str) -> Result<Vec<(String, String)>, KafkaError> {
+        self.explained(self.client.topic_settings(topic, WAIT))
+    }
+
+    /// A timeout tells nothing; what the client saw meanwhile does.
+    fn explained<T>(&self, answer: Result<T, KafkaError>) -> Result<T, KafkaError> {
+        self.client.poll(Duration::ZERO);
+        answer.map_err(|error| match self.client.events().take_error() {
+            Some(cause) if error.is_unavailable() => KafkaError { doing: error.doing, ..cause },
+            _ => error,
+        })
+    }
+}
+
+/// Answers come in any order; one that is missing is an error of its own.
+fn in_order(partitions: &[TopicPartition], answers: Vec<Result<Place, KafkaError>>) -> Vec<Result<i64, KafkaError>> {
+    let mut failed = Vec::new();
+    let mut found = std::collections::HashMap::new();
+    for answer in answers {
+        match answer {
+            Ok(place) => drop(found.insert(place.partition, place.offset)),
+            Err(error) => failed.push(error),
+        }
+    }
+    let mut failed = failed.into_iter();
+    partitions
+        .iter()
+        .map(|partition| match found.get(partition) {
+            Some(offset) => Ok(*offset),
+            None => Err(failed.next().unwrap_or_else(|| {
+                let doing = format!("ask for the offset of {partition}");
+                KafkaError::new(doing, super::Code::UnknownPartition, "no answer for it")
+            })),
+        })
+        .collect()
+}

@@ -1,0 +1,288 @@
+//! A librdkafka handle with its callbacks.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::bindings as rd;
+
+use super::{c_string, text};
+use crate::kafka::error::{Code, KafkaError};
+use crate::metrics::Metrics;
+
+/// What a handle is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kafka) enum Kind {
+    /// Reads.
+    Consumer,
+    /// Writes; also the kind for admin calls.
+    Producer,
+}
+
+/// What a client's callbacks have seen; shared between librdkafka's threads and ours.
+#[derive(Debug)]
+pub(in crate::kafka) struct Events {
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    error: Option<KafkaError>,
+    denied: Option<KafkaError>,
+    undelivered: Option<Undelivered>,
+}
+
+/// Records that were not delivered since the last look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// The first error.
+    pub error: KafkaError,
+    /// How many records failed.
+    pub records: u64,
+}
+
+impl Events {
+    pub(in crate::kafka) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { metrics, state: Mutex::default() })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last error that the client told, and forgets it.
+    pub(in crate::kafka) fn take_error(&self) -> Option<KafkaError> {
+        let mut state = self.state();
+        state.denied.take().or_else(|| state.error.take())
+    }
+
+    /// The records that could not be delivered, and forgets them.
+    pub(in crate::kafka) fn take_undelivered(&self) -> Option<Undelivered> {
+        self.state().undelivered.take()
+    }
+
+    /// Whether a record could not be delivered.
+    pub(in crate::kafka) fn has_undelivered(&self) -> bool {
+        self.state().undelivered.is_some()
+    }
+
+    fn client_error(&self, error: KafkaError) {
+        self.metrics.client_error(&format!("{:?}", error.code));
+        let mut state = self.state();
+        // A refused login is followed by "all brokers are down", which explains nothing.
+        if error.is_denied() {
+            state.denied = Some(error);
+        } else {
+            state.error = Some(error);
+        }
+    }
+
+    fn record_failed(&self, error: KafkaError) {
+        // Purged by our own abort: the transaction's fate is known already.
+        if matches!(error.code, Code::PurgeQueue | Code::PurgeInflight) {
+            return;
+        }
+        let mut state = self.state();
+        match &mut state.undelivered {
+            Some(undelivered) => undelivered.records += 1,
+            None => state.undelivered = Some(Undelivered { error, records: 1 }),
+        }
+    }
+}
+
+/// A librdkafka handle.
+#[derive(Debug)]
+pub(in crate::kafka) struct Client {
+    pub(super) handle: *mut rd::rd_kafka_t,
+    kind: Kind,
+    events: *const Events,
+}
+
+// SAFETY: librdkafka's handles are thread-safe; `events` is an Arc's pointer to a Sync type.
+unsafe impl Send for Client {}
+// SAFETY: as above.
+unsafe impl Sync for Client {}
+
+impl Client {
+    /// Makes a handle; connects in the background.
+    pub(in crate::kafka) fn new(
+        kind: Kind,
+        settings: &[(String, String)],
+        events: Arc<Events>,
+    ) -> Result<Self, KafkaError> {
+        let opaque = Arc::into_raw(events);
+        // SAFETY: the configuration is ours until rd_kafka_new takes it; on failure we destroy it and the opaque.
+        unsafe {
+            let conf = rd::rd_kafka_conf_new();
+            if let Err(error) = set_all(conf, settings) {
+                rd::rd_kafka_conf_destroy(conf);
+                drop(Arc::from_raw(opaque));
+                return Err(error);
+            }
+            rd::rd_kafka_conf_set_opaque(conf, opaque.cast_mut().cast());
+            set_callbacks(conf, kind);
+            let mut words: [c_char; 512] = [0; 512];
+            let native_kind = match kind {
+                Kind::Consumer => rd::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+                Kind::Producer => rd::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+            };
+            let handle = rd::rd_kafka_new(native_kind, conf, words.as_mut_ptr(), words.len());
+            if handle.is_null() {
+                rd::rd_kafka_conf_destroy(conf);
+                drop(Arc::from_raw(opaque));
+                return Err(KafkaError::new(
+                    "make a Kafka client",
+                    Code::from(rd::rd_kafka_last_error()),
+                    text(words.as_ptr()),
+                ));
+            }
+            if kind == Kind::Consumer {
+                rd::rd_kafka_poll_set_consumer(handle);
+            }
+            Ok(Self { handle, kind, events: opaque })
+        }
+    }
+
+    /// What the callbacks have seen.
+    pub(in crate::kafka) fn events(&self) -> &Events {
+        // SAFETY: released only in drop.
+        unsafe { &*self.events }
+    }
+
+    /// Serves callbacks of a producer for at most `wait`.
+    pub(in crate::kafka) fn poll(&self, wait: Duration) {
+        // SAFETY: a live handle.
+        unsafe { rd::rd_kafka_poll(self.handle, millis(wait)) };
+    }
+
+    /// The cluster's id, if a broker told it within `wait`.
+    pub(in crate::kafka) fn cluster_id(&self, wait: Duration) -> Option<String> {
+        // SAFETY: the returned string is ours and freed with librdkafka's own allocator.
+        unsafe {
+            let id = rd::rd_kafka_clusterid(self.handle, millis(wait));
+            if id.is_null() {
+                return None;
+            }
+            let copy = text(id);
+            rd::rd_kafka_mem_free(self.handle, id.cast());
+            Some(copy)
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: the handle is destroyed once, with its threads; only then the opaque of its callbacks is released.
+        unsafe {
+            match self.kind {
+                // Nothing to leave: assigned by hand, positions committed by the transaction.
+                Kind::Consumer => {
+                    rd::rd_kafka_destroy_flags(self.handle, rd::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int)
+                }
+                Kind::Producer => rd::rd_kafka_destroy(self.handle),
+            }
+            drop(Arc::from_raw(self.events));
+        }
+    }
+}
+
+/// Milliseconds for librdkafka.
+pub(super) fn millis(wait: Duration) -> c_int {
+    c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX)
+}
+
+/// # Safety
+/// `conf` is a live configuration.
+unsafe fn set_all(conf: *mut rd::rd_kafka_conf_t, settings: &[(String, String)]) -> Result<(), KafkaError> {
+    for (name, value) in settings {
+        let mut words: [c_char; 512] = [0; 512];
+        let (c_name, c_value) = (c_string(name), c_string(value));
+        // SAFETY: the strings outlive the call, which copies them.
+        let outcome =
+            unsafe { rd::rd_kafka_conf_set(conf, c_name.as_ptr(), c_value.as_ptr(), words.as_mut_ptr(), words.len()) };
+        if outcome != rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
+            // librdkafka's words may quote the value, and some values are secrets.
+            let secret = name.contains("password") || name.contains("pem") || name.contains("username");
+            let words = if secret { "its value is not usable".to_owned() } else { text(words.as_ptr()) };
+            return Err(KafkaError::new(format!("set the client property `{name}`"), Code::InvalidArgument, words));
+        }
+    }
+    Ok(())
+}
+
+/// # Safety
+/// `conf` is a live configuration whose opaque is a `*const Events`.
+unsafe fn set_callbacks(conf: *mut rd::rd_kafka_conf_t, kind: Kind) {
+    // SAFETY: the callbacks have librdkafka's signatures and live for ever.
+    unsafe {
+        rd::rd_kafka_conf_set_log_cb(conf, Some(on_log));
+        rd::rd_kafka_conf_set_error_cb(conf, Some(on_error));
+        rd::rd_kafka_conf_set_throttle_cb(conf, Some(on_throttle));
+        if kind == Kind::Producer {
+            rd::rd_kafka_conf_set_dr_msg_cb(conf, Some(on_delivery));
+        }
+    }
+}
+
+/// # Safety
+/// `opaque` is null or an `Events` that lives as long as the client.
+unsafe fn events<'a>(opaque: *mut c_void) -> Option<&'a Events> {
+    // SAFETY: by the contract above.
+    unsafe { opaque.cast_const().cast::<Events>().as_ref() }
+}
+
+unsafe extern "C" fn on_log(_: *const rd::rd_kafka_t, level: c_int, facility: *const c_char, words: *const c_char) {
+    let (facility, words) = (text(facility), text(words));
+    // librdkafka repeats what it cannot do on every attempt; what follows from it is told by the status.
+    match level {
+        0..=2 => tracing::error!(target: "librdkafka", facility, "{words}"),
+        3 | 4 => tracing::info!(target: "librdkafka", facility, "{words}"),
+        _ => tracing::debug!(target: "librdkafka", facility, "{words}"),
+    }
+}
+
+unsafe extern "C" fn on_error(client: *mut rd::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
+    let reason = text(reason);
+    let native = rd::rd_kafka_resp_err_t::try_from(code).unwrap_or(rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN);
+    let mut error = KafkaError::new("talk to the brokers", Code::from(native), reason);
+    if error.code == Code::Fatal {
+        let mut words: [c_char; 512] = [0; 512];
+        // SAFETY: librdkafka passes its live handle; the buffer has the length given.
+        let cause = unsafe { rd::rd_kafka_fatal_error(client, words.as_mut_ptr(), words.len()) };
+        error = KafkaError::new("go on", Code::from(cause), text(words.as_ptr()));
+    }
+    // SAFETY: the opaque of our clients.
+    if let Some(events) = unsafe { events(opaque) } {
+        events.client_error(error);
+    }
+}
+
+unsafe extern "C" fn on_throttle(
+    _: *mut rd::rd_kafka_t,
+    _broker: *const c_char,
+    _id: i32,
+    time_ms: c_int,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the opaque of our clients.
+    if let Some(events) = unsafe { events(opaque) } {
+        events.metrics.throttled(Duration::from_millis(u64::try_from(time_ms).unwrap_or(0)));
+    }
+}
+
+unsafe extern "C" fn on_delivery(_: *mut rd::rd_kafka_t, message: *const rd::rd_kafka_message_t, opaque: *mut c_void) {
+    // SAFETY: librdkafka passes a live message, and the opaque of our clients.
+    unsafe {
+        let Some(message) = message.as_ref() else { return };
+        if message.err == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return;
+        }
+        let topic = if message.rkt.is_null() { ptr::null() } else { rd::rd_kafka_topic_name(message.rkt) };
+        let doing = format!("write to topic `{}` partition {}", text(topic), message.partition);
+        if let Some(events) = events(opaque) {
+            events.record_failed(KafkaError::new(doing, Code::from(message.err), super::describe(message.err)));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What ends or interrupts the run of a shard.
+
+use crate::kafka::{Class, KafkaError};
+
+/// Why a step of a shard did not succeed, by what follows from it.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The transaction is lost; go back to the last checkpoint.
+    Abort(KafkaError),
+    /// A broker refused the content of a record; go back to the last checkpoint and find it.
+    Refused(KafkaError),
+    /// Nothing is known for sure; end the run and take the shard over again.
+    Restart(String),
+    /// Another producer has the transactional id, or its epoch ended.
+    Fenced(KafkaError),
+    /// Another process has taken the pipeline over.
+    Lost(String),
+    /// It makes no sense to go on before a person has done something.
+    Stop(String),
+    /// The worker was asked to stop while the shard waited for something.
+    Asked,
+}
+
+impl From<KafkaError> for Trouble {
+    /// Fatal first, then "requires abort"; what is retriable was retried by the caller as long as it made sense.
+    fn from(error: KafkaError) -> Self {
+        match error.class {
+            Class::Fenced => Self::Fenced(error),
+            _ if error.is_denied() => Self::Stop(error.to_string()),
+            Class::Abort => Self::Abort(error),
+            Class::Fatal | Class::Retriable | Class::Other => Self::Restart(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::Code;
+
+    #[test]
+    fn errors_lead_to_what_the_design_says() {
+        let trouble = |code, class| Trouble::from(KafkaError { class, ..KafkaError::new("x", code, "y") });
+        assert!(matches!(trouble(Code::Fenced, Class::Fenced), Trouble::Fenced(_)));
+        assert!(matches!(trouble(Code::RequestTimedOut, Class::Abort), Trouble::Abort(_)));
+        assert!(matches!(trouble(Code::RequestTimedOut, Class::Retriable), Trouble::Restart(_)));
+        assert!(matches!(trouble(Code::Unknown, Class::Other), Trouble::Restart(_)));
+        assert!(matches!(trouble(Code::OutOfOrderSequenceNumber, Class::Fatal), Trouble::Restart(_)));
+        assert!(matches!(trouble(Code::TopicAuthorizationFailed, Class::Abort), Trouble::Stop(_)));
+    }
+}

@@ -1,0 +1,120 @@
+//! Reading a shard's last header from the state topic.
+
+use std::time::{Duration, Instant};
+
+use arrow::array::Array;
+
+use super::error::Trouble;
+use super::header::{Header, KEY};
+use super::shared::Shared;
+use super::status::ShardState;
+use crate::kafka::{Assigned, Consumer, ConsumerEvent, Isolation, KafkaError, OffsetSpec};
+use crate::records::{SourceBatch, TopicPartition};
+
+/// How far from the end the search begins. A header is followed by the marker of its transaction only.
+const FIRST_DISTANCE: i64 = 16;
+/// How long a read may make no progress before the run is given up.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// The last committed header, if there is one.
+///
+/// Reads from the tail, doubling the distance until a header appears or the log's start is reached. A search ends when
+/// the *position* has reached the last stable offset, even if only markers and aborted records follow.
+pub fn read_header(shared: &Shared, shard: u32, consumer: &mut Consumer) -> Result<Option<Header>, Trouble> {
+    let partition = TopicPartition { topic: shared.state_topic().into(), partition: shard as i32 };
+    let (start, end) = (
+        bound(shared, shard, &partition, OffsetSpec::Earliest)?,
+        bound(shared, shard, &partition, OffsetSpec::Latest)?,
+    );
+    let mut distance = FIRST_DISTANCE;
+    loop {
+        let from = (end - distance).max(start);
+        if from >= end {
+            return Ok(None);
+        }
+        if let Some(header) = read_from(shared, shard, consumer, &partition, from, end)? {
+            return Ok(Some(header));
+        }
+        if from == start {
+            return Ok(None);
+        }
+        distance = distance.saturating_mul(2);
+    }
+}
+
+/// An offset of the partition; an unknown topic in the metadata is waited for, never read as "no header".
+fn bound(shared: &Shared, shard: u32, partition: &TopicPartition, spec: OffsetSpec) -> Result<i64, Trouble> {
+    let admin = &shared.admins[shared.home()];
+    loop {
+        let answer = admin.list_offsets(std::slice::from_ref(partition), spec, Isolation::ReadCommitted);
+        let error = match answer.map(|mut answers| answers.pop()) {
+            Ok(Some(Ok(offset))) => return Ok(offset),
+            Ok(Some(Err(error))) | Err(error) => error,
+            Ok(None) => continue,
+        };
+        if error.is_denied() {
+            return Err(Trouble::Stop(error.to_string()));
+        }
+        shared.set_state(shard, ShardState::Waiting(error.to_string()));
+        if shared.stop.sleep(Duration::from_millis(200)) {
+            return Err(Trouble::Asked);
+        }
+    }
+}
+
+fn read_from(
+    shared: &Shared,
+    shard: u32,
+    consumer: &mut Consumer,
+    partition: &TopicPartition,
+    from: i64,
+    end: i64,
+) -> Result<Option<Header>, Trouble> {
+    let assigned = Assigned { partition: partition.clone(), source: 0, offset: from, leader_epoch: -1, end: None };
+    consumer.assign(&[assigned])?;
+    let (mut position, mut found, mut moved) = (from, None, Instant::now());
+    while position < end {
+        let polled = consumer.poll(Duration::from_millis(100), usize::MAX);
+        for event in &polled.events {
+            check_event(event)?;
+        }
+        for batch in &polled.batches {
+            found = last_header(shard, partition, batch)?.or(found);
+        }
+        if let Some((_, next, _)) = polled.positions.first() {
+            (position, moved) = (*next, Instant::now());
+        }
+        if shared.stop.asked() {
+            return Err(Trouble::Asked);
+        }
+        if moved.elapsed() > STALLED {
+            return Err(Trouble::Restart(stalled(consumer, partition, position, end)));
+        }
+    }
+    Ok(found)
+}
+
+fn check_event(event: &ConsumerEvent) -> Result<(), Trouble> {
+    match event {
+        ConsumerEvent::Error(error) if error.is_denied() => Err(Trouble::Stop(error.to_string())),
+        // The log's start moved on in between; the next takeover asks for it again.
+        ConsumerEvent::PositionLost { error, .. } => Err(Trouble::Restart(error.to_string())),
+        ConsumerEvent::Error(error) => {
+            tracing::debug!("{error}");
+            Ok(())
+        }
+    }
+}
+
+fn stalled(consumer: &Consumer, partition: &TopicPartition, position: i64, end: i64) -> String {
+    let cause = consumer.take_error().map(|error: KafkaError| format!(": {error}")).unwrap_or_default();
+    format!("the header in {partition} cannot be read: stuck at offset {position} of {end}{cause}")
+}
+
+fn last_header(shard: u32, partition: &TopicPartition, batch: &SourceBatch) -> Result<Option<Header>, Trouble> {
+    let is_header =
+        |row: &usize| batch.keys.is_valid(*row) && batch.keys.value(*row) == KEY && batch.values.is_valid(*row);
+    let Some(row) = (0..batch.len()).rev().find(is_header) else { return Ok(None) };
+    let (offset, value) = (batch.offsets.value(row), batch.values.value(row));
+    Header::from_bytes(shard, &partition.topic, offset, value).map(Some).map_err(|e| Trouble::Stop(e.to_string()))
+}

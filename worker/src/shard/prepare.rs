@@ -1,0 +1,188 @@
+//! What has to be known and made before the first shard can start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::memory::Budget;
+use super::placement::default_shards;
+use super::runner::RunOptions;
+use super::shared::{Confirm, PositionBoard, Shared, StopFlag, state_topic};
+use super::state_topic::{create, describe, verify};
+use super::status::{ShardState, StatusBoard};
+use super::topology::TopologyCell;
+use super::watcher::{TopicWatcher, cluster_id};
+use crate::health::Watchdog;
+use crate::kafka::{Admin, ClientConfig, KafkaError, TopicDescription};
+use crate::metrics::Metrics;
+use crate::plan::CompiledPipeline;
+use crate::plan::pipeline::Delivery;
+
+/// What a run begins with.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The pipeline.
+    pub pipeline: Arc<CompiledPipeline>,
+    /// Its options.
+    pub options: RunOptions,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Watches our own code.
+    pub watchdog: Arc<Watchdog>,
+    /// Whether to stop.
+    pub stop: Arc<StopFlag>,
+    /// What shards are doing.
+    pub status: Arc<StatusBoard>,
+}
+
+/// What the shards share, and the watcher to be started; None if somebody asked to stop. An error is for a person.
+pub fn prepare(prepared: &Prepared) -> Result<Option<(Arc<Shared>, TopicWatcher)>, String> {
+    prepared.status.resize(1);
+    let (configs, admins) = connect(prepared)?;
+    if !check_clusters(prepared, &admins)? {
+        return Ok(None);
+    }
+    let topology = Arc::new(TopologyCell::default());
+    let (pipeline, embedded) = (Arc::clone(&prepared.pipeline), prepared.options.embedded);
+    let mut watcher = TopicWatcher::new(Arc::clone(&pipeline), admins.clone(), Arc::clone(&topology), embedded);
+    let home = pipeline.sources.first().map_or(0, |source| source.connection);
+    let Some(shards) = shards(prepared, &admins[home], &mut watcher, &topology)? else { return Ok(None) };
+    prepared.status.resize(shards);
+    let shared = Shared {
+        uid: prepared.options.uid.clone(),
+        run: uuid::Uuid::new_v4().to_string(),
+        shards,
+        configs,
+        admins,
+        topology,
+        metrics: Arc::clone(&prepared.metrics),
+        watchdog: Arc::clone(&prepared.watchdog),
+        readiness: Arc::clone(&prepared.options.readiness),
+        status: Arc::clone(&prepared.status),
+        stop: Arc::clone(&prepared.stop),
+        confirm: Confirm::default(),
+        positions: PositionBoard::default(),
+        budget: Budget::of(prepared.options.memory_bytes, shards),
+        pipeline,
+    };
+    Ok(Some((Arc::new(shared), watcher)))
+}
+
+type Clients = (Vec<ClientConfig>, Vec<Arc<Admin>>);
+
+fn connect(prepared: &Prepared) -> Result<Clients, String> {
+    let (mut configs, mut admins) = (Vec::new(), Vec::new());
+    for connection in &prepared.pipeline.connections {
+        let config = ClientConfig::resolve(connection, &prepared.options.secrets)
+            .map_err(|error| format!("connection `{}`: {error}", connection.name))?;
+        let name = format!("millstream.{}.admin", prepared.pipeline.application_id);
+        let admin = Admin::new(&config, &name, Arc::clone(&prepared.metrics))
+            .map_err(|error| format!("connection `{}`: {error}", connection.name))?;
+        configs.push(config);
+        admins.push(Arc::new(admin));
+    }
+    Ok((configs, admins))
+}
+
+fn waiting(prepared: &Prepared, what: String) {
+    prepared.options.readiness.not_ready(0, &what);
+    prepared.status.set(0, ShardState::Waiting(what));
+}
+
+/// All brokers answer, and what must be one cluster is. False if somebody asked to stop.
+fn check_clusters(prepared: &Prepared, admins: &[Arc<Admin>]) -> Result<bool, String> {
+    let mut ids = Vec::new();
+    for (admin, connection) in admins.iter().zip(&prepared.pipeline.connections) {
+        let waiting = |what| waiting(prepared, what);
+        match cluster_id(admin, &connection.bootstrap_servers, &prepared.stop, &waiting) {
+            Ok(Some(id)) => ids.push(id),
+            Ok(None) => return Ok(false),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    one_cluster(&prepared.pipeline, &ids).map(|()| true)
+}
+
+/// Positions are kept where the sources are; with exactly-once, output has to be there, too: a transaction spans one
+/// cluster.
+fn one_cluster(pipeline: &CompiledPipeline, ids: &[String]) -> Result<(), String> {
+    let home = pipeline.sources.first().map_or(0, |source| source.connection);
+    let sources = pipeline.sources.iter().map(|source| (source.connection, "source", &source.name));
+    let sinks = pipeline.sinks.iter().map(|sink| (sink.connection, "sink", &sink.name));
+    let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
+    for (connection, kind, name) in sources.chain(sinks.filter(|_| exactly_once)) {
+        if ids[connection] != ids[home] {
+            return Err(format!(
+                "{kind} `{name}` is on cluster {} (connection `{}`), the first source on cluster {} (connection `{}`): {}",
+                ids[connection],
+                pipeline.connections[connection].name,
+                ids[home],
+                pipeline.connections[home].name,
+                if kind == "sink" {
+                    "exactly-once output must be on the sources' cluster; set delivery: AtLeastOnce to write to another one"
+                } else {
+                    "all sources of a pipeline must be on one cluster"
+                }
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The number of shards, which is the partition count of the state topic; makes it if need be.
+fn shards(
+    prepared: &Prepared,
+    admin: &Admin,
+    watcher: &mut TopicWatcher,
+    topology: &TopologyCell,
+) -> Result<Option<u32>, String> {
+    let name = state_topic(&prepared.pipeline);
+    loop {
+        let outcome = match describe(admin, &name) {
+            Ok(Some(topic)) => return verified(prepared, admin, &topic).map(Some),
+            Ok(None) => {
+                watcher.look();
+                make(prepared, admin, &name, topology)
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(what)) => waiting(prepared, what),
+            Err(error) if error.is_unavailable() => waiting(prepared, error.to_string()),
+            Err(error) => return Err(error.to_string()),
+        }
+        if prepared.stop.sleep(Duration::from_millis(200)) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Makes the state topic, or says what has to be waited for first.
+fn make(prepared: &Prepared, admin: &Admin, name: &str, topology: &TopologyCell) -> Result<Option<String>, KafkaError> {
+    let (_, topology) = topology.get();
+    if let Some(error) = topology.denied() {
+        return Err(error.clone());
+    }
+    let wanted = match prepared.pipeline.shards {
+        Some(shards) => shards,
+        None => match topology.missing(&prepared.pipeline) {
+            Some(what) => return Ok(Some(what)),
+            None => default_shards(topology.sources(&prepared.pipeline).iter().map(|topic| topic.partitions)),
+        },
+    };
+    if prepared.pipeline.shards.is_none() && topology.sources(&prepared.pipeline).is_empty() {
+        return Ok(Some("no topic matches the pattern yet, and the number of shards follows from topics".to_owned()));
+    }
+    tracing::info!(topic = name, shards = wanted, "makes the state topic");
+    create(admin, name, wanted).map(|()| None)
+}
+
+fn verified(prepared: &Prepared, admin: &Admin, topic: &TopicDescription) -> Result<u32, String> {
+    let settings = if prepared.options.embedded {
+        Vec::new()
+    } else {
+        admin.topic_settings(&topic.name).map_err(|error| error.to_string())?
+    };
+    verify(topic, prepared.pipeline.shards, &settings).map_err(|error| error.to_string())?;
+    Ok(topic.partitions)
+}

@@ -1,0 +1,258 @@
+//! The loop of a shard: poll → process → write → checkpoint.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::error::Trouble;
+use super::output::Poison;
+use super::resolve::position_after_loss;
+use super::shard::{Shard, Slot};
+use super::status::ShardState;
+use super::takeover::{header_topics, new_slots};
+use crate::kafka::{ConsumerEvent, Polled};
+use crate::records::{Processed, SourceBatch, TopicPartition};
+
+/// The longest wait for records: requests to stop and new topologies are looked at in between.
+const MAX_WAIT: Duration = Duration::from_millis(200);
+/// How long our own code may work on one batch before `/healthz` says that it hangs.
+const BATCH_DEADLINE: Duration = Duration::from_secs(60);
+/// The most latencies kept for a checkpoint.
+const MAX_SAMPLES: usize = 1024;
+
+/// How a run ended without trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Somebody asked; the shard is released.
+    Released,
+    /// A batch has reached its ends.
+    Complete,
+}
+
+impl Shard<'_> {
+    /// Runs until somebody asks to stop, or a batch is complete.
+    pub fn run(&mut self) -> Result<Ended, Trouble> {
+        loop {
+            if self.shared().stop.asked() {
+                self.release()?;
+                return Ok(Ended::Released);
+            }
+            match self.step() {
+                Ok(()) => {}
+                Err(Trouble::Abort(error)) => self.back_after(&error.to_string())?,
+                Err(Trouble::Refused(error)) => self.isolate(&error.to_string())?,
+                Err(other) => return Err(other),
+            }
+            if self.is_complete() {
+                return Ok(Ended::Complete);
+            }
+        }
+    }
+
+    /// One turn: what is there is processed, and committed when a checkpoint is due.
+    fn step(&mut self) -> Result<(), Trouble> {
+        self.follow_topology()?;
+        let polled = self.poll();
+        let started = Instant::now();
+        self.handle_events(&polled.events)?;
+        self.process(&polled)?;
+        if self.checkpoint_due() || self.reached_ends() {
+            self.checkpoint()?;
+        }
+        self.producer.poll();
+        self.identity.metrics.busy(started.elapsed());
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Polled {
+        let pending = self.progress.records > 0 || self.progress.moved;
+        let wait = if pending { self.next_checkpoint_in().min(MAX_WAIT) } else { MAX_WAIT };
+        let limit = self.identity.isolation.limit().unwrap_or(usize::MAX);
+        let started = Instant::now();
+        let polled = self.consumer.poll(wait, limit);
+        self.identity.metrics.idle(polled.waited);
+        self.identity.metrics.busy(started.elapsed().saturating_sub(polled.waited));
+        polled
+    }
+
+    fn process(&mut self, polled: &Polled) -> Result<(), Trouble> {
+        for (index, batch) in polled.batches.iter().enumerate() {
+            if let Some(poison) = self.process_batch(batch)? {
+                return self.stop_before(&poison, batch, &polled.batches[index + 1..], polled);
+            }
+        }
+        self.advance(&polled.positions)
+    }
+
+    fn process_batch(&mut self, batch: &SourceBatch) -> Result<Option<Poison>, Trouble> {
+        let pipeline = Arc::clone(&self.shared().pipeline);
+        let source = &pipeline.sources[batch.source];
+        self.try_records(batch);
+        let processed = self.run_chain(batch);
+        if let Some(poison) = self.write(batch, processed)? {
+            // The records before it are good: they are committed before the stop.
+            if poison.row > 0 {
+                let before = batch.slice(0, poison.row);
+                let processed = self.run_chain(&before);
+                self.write(&before, processed)?;
+                self.note(&source.name, &before);
+            }
+            return Ok(Some(poison));
+        }
+        self.note(&source.name, batch);
+        Ok(None)
+    }
+
+    fn try_records(&mut self, batch: &SourceBatch) {
+        self.progress.tried += batch.len();
+        if self.identity.isolation.limit().is_some() {
+            let records = (0..batch.len()).map(|row| (batch.partition(row).clone(), batch.offsets.value(row)));
+            self.progress.searched.extend(records);
+        }
+    }
+
+    fn run_chain(&self, batch: &SourceBatch) -> Processed {
+        let _working = self.identity.thread.enter("process", BATCH_DEADLINE);
+        let pipeline = &self.shared().pipeline;
+        let now = super::now_millis() * 1000;
+        let node = pipeline.sinks.first().map_or_else(|| Arc::from("sink"), |sink| Arc::clone(&sink.name));
+        let refused = self.identity.isolation.known(batch, &node);
+        if refused.is_empty() {
+            return pipeline.chain.process(batch, now);
+        }
+        super::without::process_without(&pipeline.chain, batch, now, refused)
+    }
+
+    fn note(&mut self, source: &str, batch: &SourceBatch) {
+        let bytes = batch.values.value_data().len() + batch.keys.value_data().len();
+        self.identity.metrics.batch_in(source, batch.len() as u64, bytes as u64);
+        self.identity.metrics.batch_rows(batch.len() as u64);
+        self.progress.records += batch.len() as u64;
+        for row in 0..batch.len() {
+            self.slots[batch.slots.value(row) as usize].timestamp = batch.timestamps.value(row);
+        }
+        let timestamp = batch.timestamps.value(batch.len() / 2);
+        if timestamp >= 0 && self.progress.timestamps.len() < MAX_SAMPLES {
+            self.progress.timestamps.push((timestamp, batch.len() as u64));
+        }
+    }
+
+    fn advance(&mut self, positions: &[(u32, i64, i32)]) -> Result<(), Trouble> {
+        for (slot, next, leader_epoch) in positions {
+            let index = *slot as usize;
+            let slot = &mut self.slots[index];
+            (slot.next, slot.leader_epoch) = (*next, *leader_epoch);
+            self.progress.moved = true;
+            self.finish_if_complete(index)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the ends of a batch were reached since the last checkpoint.
+    fn reached_ends(&self) -> bool {
+        !self.committed.complete && self.is_complete()
+    }
+
+    /// With `Fail`: commits everything before the record, and stops.
+    fn stop_before(
+        &mut self,
+        poison: &Poison,
+        batch: &SourceBatch,
+        rest: &[SourceBatch],
+        polled: &Polled,
+    ) -> Result<(), Trouble> {
+        let unprocessed = std::iter::once(batch.slice(poison.row, batch.len() - poison.row)).chain(rest.to_vec());
+        let mut first: BTreeMap<u32, i64> = BTreeMap::new();
+        for batch in unprocessed {
+            for row in 0..batch.len() {
+                first.entry(batch.slots.value(row)).or_insert_with(|| batch.offsets.value(row));
+            }
+        }
+        let positions: Vec<_> = polled
+            .positions
+            .iter()
+            .map(|(slot, next, epoch)| (*slot, first.get(slot).copied().unwrap_or(*next), *epoch))
+            .collect();
+        self.advance(&positions)?;
+        self.checkpoint()?;
+        Err(Trouble::Stop(poison.message.clone()))
+    }
+
+    fn handle_events(&mut self, events: &[ConsumerEvent]) -> Result<(), Trouble> {
+        for event in events {
+            match event {
+                ConsumerEvent::PositionLost { slot, error } => self.lost_position(*slot, &error.to_string())?,
+                ConsumerEvent::Error(error) if error.is_denied() => return Err(Trouble::Stop(error.to_string())),
+                ConsumerEvent::Error(error) => tracing::warn!(shard = self.identity.id, "{error}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn lost_position(&mut self, slot: u32, why: &str) -> Result<(), Trouble> {
+        let index = slot as usize;
+        let offset = position_after_loss(self.shared(), &self.slots[index], why)?;
+        self.consumer.move_to(slot, offset)?;
+        (self.slots[index].next, self.slots[index].leader_epoch) = (offset, -1);
+        self.progress.moved = true;
+        Ok(())
+    }
+
+    /// Reads partitions that are new, and ends the run if a topic is another one.
+    fn follow_topology(&mut self) -> Result<(), Trouble> {
+        let (version, topology) = self.shared().topology.get();
+        if version == self.topology_version {
+            return Ok(());
+        }
+        match topology.missing(&self.shared().pipeline) {
+            Some(what) => self.shared().set_state(self.identity.id, ShardState::Waiting(what)),
+            None => self.shared().set_state(self.identity.id, ShardState::Running),
+        }
+        let sources = topology.sources(&self.shared().pipeline);
+        for topic in &sources {
+            let known = self.topics.iter().find(|known| *known.name == *topic.name);
+            if known.is_some_and(|known| known.id != topic.id) {
+                return Err(Trouble::Restart(format!("topic `{}` was deleted and made again", topic.name)));
+            }
+        }
+        let more = new_slots(self, &sources)?;
+        self.add_slots(more)?;
+        // Topics that are missing for now keep their place in the header.
+        for topic in header_topics(&sources) {
+            match self.topics.iter_mut().find(|known| known.name == topic.name) {
+                Some(known) => *known = topic,
+                None => self.topics.push(topic),
+            }
+        }
+        (self.topology, self.topology_version) = (topology, version);
+        Ok(())
+    }
+
+    fn add_slots(&mut self, more: Vec<Slot>) -> Result<(), Trouble> {
+        if more.is_empty() {
+            return Ok(());
+        }
+        for slot in &more {
+            tracing::info!(shard = self.identity.id, partition = %slot.partition, offset = slot.next, "reads a new partition");
+        }
+        let assigned: Vec<_> = more.iter().map(super::shard::assigned).collect();
+        self.slots.extend(more);
+        self.consumer.assign_more(&assigned)?;
+        self.progress.moved = true;
+        Ok(())
+    }
+
+    fn back_after(&mut self, why: &str) -> Result<(), Trouble> {
+        tracing::warn!(shard = self.identity.id, "back to checkpoint {}: {why}", self.committed.sequence);
+        self.abort()
+    }
+
+    /// A broker refused a record: back to the last checkpoint, and on in smaller steps.
+    fn isolate(&mut self, words: &str) -> Result<(), Trouble> {
+        let positions: Vec<(TopicPartition, i64)> =
+            self.slots.iter().map(|slot| (slot.partition.clone(), slot.next)).collect();
+        let (tried, searched) = (self.progress.tried, std::mem::take(&mut self.progress.searched));
+        self.identity.isolation.refused(tried, &searched, positions.into_iter(), words);
+        self.back_after(words)
+    }
+}

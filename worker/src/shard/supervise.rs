@@ -1,0 +1,172 @@
+//! The thread of a shard: runs, and takes over again after trouble, as long as the shard is ours.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::error::Trouble;
+use super::isolation::Isolation;
+use super::run::Ended;
+use super::shard::{Identity, Shard};
+use super::shared::Shared;
+use super::status::ShardState;
+use super::takeover::take_over;
+use crate::metrics::{TakeoverReason, TransactionOutcome};
+
+/// The first wait before another takeover; it doubles up to [`MAX_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// The longest wait before another takeover.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// A run that lasted this long was a good one: the next trouble is a new one.
+const GOOD_RUN: Duration = Duration::from_secs(30);
+
+/// How a shard ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Somebody asked to stop.
+    Released,
+    /// A batch has reached its ends; `before`: it had when the shard was taken over.
+    Complete {
+        /// Whether it was complete already.
+        before: bool,
+    },
+    /// It cannot go on.
+    Failed(String),
+    /// Another process has taken over.
+    Lost(String),
+}
+
+/// What follows from the end of a run.
+enum Next {
+    End(End),
+    Again(TakeoverReason, String),
+}
+
+/// Runs a shard to its end. Panics end the shard, not the process.
+pub fn shard_thread(shard: u32, shared: &Arc<Shared>) -> End {
+    let span = tracing::info_span!("shard", shard, generation = 0);
+    let _entered = span.enter();
+    match catch_unwind(AssertUnwindSafe(|| run_shard(shard, shared))) {
+        Ok(end) => end,
+        Err(panic) => End::Failed(format!("shard {shard} panicked: {}; this is a defect of Millstream", words(&panic))),
+    }
+}
+
+fn words(panic: &Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn run_shard(shard: u32, shared: &Arc<Shared>) -> End {
+    let mut identity = Identity {
+        id: shard,
+        shared: Arc::clone(shared),
+        metrics: shared.metrics.shard(shard),
+        thread: shared.watchdog.thread(&format!("shard-{shard}")),
+        isolation: Isolation::default(),
+        taken: false,
+    };
+    if let Some(end) = wait_for_shard_0(&identity) {
+        return end;
+    }
+    let (mut backoff, mut reason) = (FIRST_BACKOFF, TakeoverReason::Start);
+    loop {
+        let started = Instant::now();
+        identity.metrics.takeover(reason);
+        let why = match run_once(&mut identity) {
+            Next::End(end) => return end,
+            Next::Again(next, why) => {
+                reason = next;
+                why
+            }
+        };
+        if started.elapsed() > GOOD_RUN {
+            backoff = FIRST_BACKOFF;
+        }
+        tracing::warn!("{why}; taking the shard over again in {backoff:?}");
+        shared.set_state(shard, ShardState::Waiting(why));
+        if shared.stop.sleep(backoff) {
+            return End::Released;
+        }
+        backoff = (backoff * 2).min(MAX_BACKOFF);
+    }
+}
+
+/// Taking shard 0 over decides which of two processes goes on, so the others wait for it.
+fn wait_for_shard_0(identity: &Identity) -> Option<End> {
+    if identity.id == 0 {
+        return None;
+    }
+    match identity.shared.confirm.ask(&identity.shared.stop) {
+        Some(true) => None,
+        Some(false) => Some(End::Lost("another process has taken the pipeline over".to_owned())),
+        None => Some(End::Released),
+    }
+}
+
+fn run_once(identity: &mut Identity) -> Next {
+    let trouble = match take_over(identity) {
+        Ok(mut shard) => {
+            let before = shard.was_complete;
+            match shard.run() {
+                Ok(Ended::Released) => return Next::End(End::Released),
+                Ok(Ended::Complete) if shard.identity.id == 0 => match shard.serve_others() {
+                    Ok(()) => return Next::End(End::Complete { before }),
+                    Err(trouble) => trouble,
+                },
+                Ok(Ended::Complete) => return Next::End(End::Complete { before }),
+                Err(trouble) => trouble,
+            }
+        }
+        Err(trouble) => trouble,
+    };
+    identity.metrics.open_transaction(None);
+    after(identity, trouble)
+}
+
+fn after(identity: &Identity, trouble: Trouble) -> Next {
+    let shared = &identity.shared;
+    match trouble {
+        Trouble::Stop(why) => Next::End(End::Failed(why)),
+        Trouble::Asked => Next::End(End::Released),
+        Trouble::Lost(why) => {
+            shared.confirm.lost();
+            Next::End(End::Lost(why))
+        }
+        _ if shared.stop.asked() => {
+            tracing::warn!("stopped without a last checkpoint: what was not committed is read again by the next owner");
+            Next::End(End::Released)
+        }
+        Trouble::Abort(error) | Trouble::Refused(error) => Next::Again(TakeoverReason::Error, error.to_string()),
+        Trouble::Restart(why) => Next::Again(TakeoverReason::Error, why),
+        Trouble::Fenced(error) => after_fence(identity, &error.to_string()),
+    }
+}
+
+/// Shard 0 looks at the header's run id when it is taken again; the others ask shard 0.
+fn after_fence(identity: &Identity, why: &str) -> Next {
+    identity.metrics.transaction(TransactionOutcome::Fenced);
+    if identity.id == 0 {
+        return Next::Again(TakeoverReason::Fenced, why.to_owned());
+    }
+    match identity.shared.confirm.ask(&identity.shared.stop) {
+        Some(true) => Next::Again(TakeoverReason::Fenced, why.to_owned()),
+        Some(false) => Next::End(End::Lost("another process has taken the pipeline over".to_owned())),
+        None => Next::End(End::Released),
+    }
+}
+
+impl Shard<'_> {
+    /// Shard 0 of a complete batch: goes on answering the others' questions until all are complete.
+    fn serve_others(&mut self) -> Result<(), Trouble> {
+        let shared = Arc::clone(self.shared());
+        shared.set_state(self.identity.id, ShardState::Complete);
+        while !shared.stop.asked() && !shared.status.all().iter().all(|status| status.state == ShardState::Complete) {
+            if shared.confirm.open_question().is_some() {
+                self.checkpoint()?;
+            }
+            shared.stop.sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! Takeover: a worker makes a shard its own.
+//!
+//! In this order: read the header once, and stop if its uid is foreign → `init_transactions`, which aborts what the
+//! former owner left open and fences him → ask for the last stable offset, and read the header again up to it → decide
+//! the positions → commit a header of our own → read. After `init_transactions` nobody else can commit for the shard,
+//! so the header read then is the last one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::error::Trouble;
+use super::header::{Header, HeaderTopic, MirrorMark};
+use super::header_reader::read_header;
+use super::resolve::resolve;
+use super::restore::{SourceTopic, plan};
+use super::shard::{Identity, Progress, Shard, Slot};
+use super::shared::Shared;
+use super::status::ShardState;
+use super::topology::Topology;
+use crate::fault;
+use crate::kafka::{Consumer, PlainProducer, Room, TransactionalProducer};
+use crate::plan::pipeline::{Delivery, ErrorPolicy};
+use crate::records::TopicPartition;
+
+/// How long one call may take before it is tried again.
+const WAIT: Duration = Duration::from_secs(10);
+/// The bytes of a producer's batch, unless a topic takes less.
+const BATCH_BYTES: u64 = 256 << 10;
+
+/// How long a transaction may be open: one of a frozen shard holds back everybody who reads its output.
+pub fn transaction_timeout(interval: Duration) -> Duration {
+    (interval * 4).max(Duration::from_secs(10))
+}
+
+/// Takes the shard over.
+pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
+    let shared = Arc::clone(&identity.shared);
+    shared.set_state(identity.id, ShardState::Starting);
+    fault::point("takeover.begin");
+    let (topology_version, topology) = wait_for_topics(identity)?;
+    let mut consumer = make_consumer(identity)?;
+    let before = read_header(&shared, identity.id, &mut consumer)?;
+    check_owner(identity, before.as_ref())?;
+    fault::point("takeover.header-read");
+    let producer = make_producer(identity, &topology)?;
+    fault::point("takeover.before-init");
+    init_transactions(identity, &producer)?;
+    fault::point("takeover.after-init");
+    let header = read_header(&shared, identity.id, &mut consumer)?;
+    check_owner(identity, header.as_ref())?;
+    let sources = topology.sources(&shared.pipeline);
+    check_mirror(identity, &consumer, &sources, header.as_ref())?;
+    let planned = plan(identity.id, shared.shards, &sources, header.as_ref(), shared.pipeline.mode);
+    let slots = resolve(&shared, planned)?;
+    fault::point("takeover.restored");
+    let plain = make_plain(identity, &topology)?;
+    let mut shard = Shard {
+        consumer,
+        producer,
+        plain,
+        slots,
+        topics: header_topics(&sources),
+        was_complete: header.as_ref().is_some_and(|header| header.complete),
+        committed: header.unwrap_or_else(|| nothing_committed(&shared)),
+        transaction: None,
+        progress: Progress::default(),
+        checkpointed: Instant::now(),
+        mirrored: Instant::now(),
+        topology,
+        topology_version,
+        identity,
+    };
+    fault::point("takeover.first-commit");
+    let complete = shard.is_complete();
+    shard.commit_header(false, complete, true)?;
+    shard.identity.taken = true;
+    fault::point("takeover.taken");
+    shard.assign()?;
+    shared.set_state(shard.identity.id, ShardState::Running);
+    Ok(shard)
+}
+
+/// What stands before the first checkpoint.
+fn nothing_committed(shared: &Shared) -> Header {
+    Header {
+        version: super::header::VERSION,
+        sequence: 0,
+        uid: shared.uid.clone(),
+        shards: shared.shards,
+        run: shared.run.clone(),
+        generation: 0,
+        released: false,
+        chain: shared.pipeline.chain_hash.clone(),
+        complete: false,
+        topics: Vec::new(),
+        partitions: Vec::new(),
+    }
+}
+
+/// Source topics as a header names them.
+pub fn header_topics(sources: &[SourceTopic]) -> Vec<HeaderTopic> {
+    let topic = |topic: &SourceTopic| HeaderTopic {
+        name: topic.name.to_string(),
+        id: topic.id.clone(),
+        partitions: topic.partitions,
+    };
+    sources.iter().map(topic).collect()
+}
+
+/// Topics that are missing are waited for.
+fn wait_for_topics(identity: &Identity) -> Result<(u64, Arc<Topology>), Trouble> {
+    let shared = &identity.shared;
+    let mut seen = shared.topology.get();
+    loop {
+        if shared.stop.asked() {
+            return Err(Trouble::Asked);
+        }
+        if let Some(error) = seen.1.denied() {
+            return Err(Trouble::Stop(error.to_string()));
+        }
+        match seen.1.missing(&shared.pipeline) {
+            None => return Ok(seen),
+            Some(what) => shared.set_state(identity.id, ShardState::Waiting(what)),
+        }
+        seen = shared.topology.wait(seen.0, Duration::from_millis(200));
+    }
+}
+
+fn client_name(identity: &Identity) -> String {
+    format!("millstream.{}.{}", identity.shared.pipeline.application_id, identity.id)
+}
+
+fn make_consumer(identity: &Identity) -> Result<Consumer, Trouble> {
+    let shared = &identity.shared;
+    let consumer = Consumer::new(
+        &shared.configs[shared.home()],
+        &client_name(identity),
+        &shared.pipeline.application_id,
+        shared.budget.prefetch,
+        shared.budget.batch,
+        Arc::clone(&shared.metrics),
+    );
+    consumer.map_err(|error| Trouble::Stop(error.to_string()))
+}
+
+fn make_producer(identity: &Identity, topology: &Topology) -> Result<TransactionalProducer, Trouble> {
+    let shared = &identity.shared;
+    let producer = TransactionalProducer::new(
+        &shared.configs[shared.home()],
+        &client_name(identity),
+        &format!("{}.{}", shared.pipeline.application_id, identity.id),
+        transaction_timeout(shared.pipeline.checkpoint_interval),
+        room(shared, topology),
+        Arc::clone(&shared.metrics),
+    );
+    producer.map_err(|error| Trouble::Stop(error.to_string()))
+}
+
+/// A batch must not be larger than any topic takes, or brokers would refuse good records with it.
+fn room(shared: &Shared, topology: &Topology) -> Room {
+    let sinks = shared.pipeline.sinks.iter().map(|sink| (sink.connection, sink.topic.as_str()));
+    let dead = match &shared.pipeline.errors {
+        ErrorPolicy::DeadLetter { connection, topic } => Some((*connection, topic.as_str())),
+        _ => None,
+    };
+    let limits = sinks.chain(dead).filter_map(|(connection, topic)| topology.known(connection, topic));
+    let batch = limits.map(|(_, _, limits)| limits.max_bytes).fold(BATCH_BYTES, u64::min);
+    Room { queue: shared.budget.queue, batch }
+}
+
+fn make_plain(identity: &Identity, topology: &Topology) -> Result<Vec<Option<PlainProducer>>, Trouble> {
+    let shared = &identity.shared;
+    let mut plain = Vec::new();
+    for (connection, config) in shared.configs.iter().enumerate() {
+        let wanted = shared.pipeline.delivery == Delivery::AtLeastOnce && writes_to(shared, connection);
+        plain.push(if wanted {
+            let metrics = Arc::clone(&shared.metrics);
+            Some(PlainProducer::new(config, &client_name(identity), room(shared, topology), metrics)?)
+        } else {
+            None
+        });
+    }
+    Ok(plain)
+}
+
+fn writes_to(shared: &Shared, connection: usize) -> bool {
+    let dead = matches!(&shared.pipeline.errors, ErrorPolicy::DeadLetter { connection: c, .. } if *c == connection);
+    dead || shared.pipeline.sinks.iter().any(|sink| sink.connection == connection)
+}
+
+/// Stops at a header that is not ours; with `millstream run`, also at one that another process wrote after us.
+fn check_owner(identity: &Identity, header: Option<&Header>) -> Result<(), Trouble> {
+    let Some(header) = header else { return Ok(()) };
+    let shared = &identity.shared;
+    let pipeline = &shared.pipeline;
+    if header.uid != shared.uid && !pipeline.adopt {
+        return Err(Trouble::Stop(format!(
+            "shard {} belongs to a pipeline with uid {} (its header in topic `{}` says so), this one is {}; choose another applicationId, or set `adopt: true` to take over what the other left",
+            identity.id,
+            header.uid,
+            shared.state_topic(),
+            shared.uid
+        )));
+    }
+    if header.shards != shared.shards {
+        return Err(Trouble::Stop(format!(
+            "the header of shard {} is of a pipeline with {} shards, its state topic `{}` has {} partitions; the topic was altered or copied",
+            identity.id,
+            header.shards,
+            shared.state_topic(),
+            shared.shards
+        )));
+    }
+    if identity.id == 0 && identity.taken && header.run != shared.run {
+        return Err(Trouble::Lost(format!("another process (run {}) has taken the pipeline over", header.run)));
+    }
+    Ok(())
+}
+
+fn init_transactions(identity: &Identity, producer: &TransactionalProducer) -> Result<(), Trouble> {
+    let shared = &identity.shared;
+    loop {
+        match producer.init_transactions(WAIT) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_denied() => return Err(Trouble::Stop(error.to_string())),
+            Err(error) if error.class == crate::kafka::Class::Retriable || error.is_unavailable() => {
+                let cause = producer.take_error().map_or_else(|| error.message.clone(), |cause| cause.message);
+                shared.set_state(identity.id, ShardState::Waiting(format!("the transaction coordinator: {cause}")));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if shared.stop.asked() {
+            return Err(Trouble::Asked);
+        }
+    }
+}
+
+/// Compares the group's offsets with the header: a mirror that is ahead of the truth means that the truth was lost.
+fn check_mirror(
+    identity: &Identity,
+    consumer: &Consumer,
+    sources: &[SourceTopic],
+    header: Option<&Header>,
+) -> Result<(), Trouble> {
+    let shared = &identity.shared;
+    let mine: Vec<TopicPartition> = plan(identity.id, shared.shards, sources, None, shared.pipeline.mode)
+        .into_iter()
+        .map(|planned| planned.partition)
+        .collect();
+    let mirror = match consumer.committed(&mine, WAIT) {
+        Ok(mirror) => mirror,
+        Err(error) if error.is_unavailable() => return Err(Trouble::Restart(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let marks = mirror.iter().filter_map(|place| MirrorMark::from_text(&place.metadata));
+    let newest = marks.filter(|mark| mark.uid == shared.uid).map(|mark| mark.sequence).max();
+    let truth = header.map_or(0, |header| header.sequence);
+    match newest {
+        Some(sequence) if sequence > truth => Err(Trouble::Stop(lost_header(identity, sequence, header))),
+        _ => {
+            report_mirror(identity, &mirror, header);
+            Ok(())
+        }
+    }
+}
+
+fn lost_header(identity: &Identity, mirror: u64, header: Option<&Header>) -> String {
+    let shared = &identity.shared;
+    let found = match header {
+        Some(header) => format!("its last header is checkpoint {}", header.sequence),
+        None => "there is no header".to_owned(),
+    };
+    format!(
+        "data loss: the offsets of group `{}` are of checkpoint {mirror} of shard {}, but {found} in topic `{}`: the topic was deleted or truncated. To begin anew, choose another applicationId or delete the group; what was written stays written",
+        shared.pipeline.application_id,
+        identity.id,
+        shared.state_topic()
+    )
+}
+
+fn report_mirror(identity: &Identity, mirror: &[crate::kafka::Place], header: Option<&Header>) {
+    let Some(header) = header else { return };
+    for place in mirror {
+        let Some(position) = header.partition(&place.partition.topic, place.partition.partition) else { continue };
+        if place.offset != position.offset {
+            tracing::warn!(
+                shard = identity.id,
+                partition = %place.partition,
+                group = place.offset,
+                header = position.offset,
+                "the group's offset is not ours; the header counts, and the offset is written again"
+            );
+        }
+    }
+}
+
+/// The slots of new partitions, from their beginning.
+pub fn new_slots(shard: &Shard<'_>, sources: &[SourceTopic]) -> Result<Vec<Slot>, Trouble> {
+    let shared = shard.shared();
+    let known = Header { topics: shard.topics.clone(), ..shard.next_header(false, false) };
+    let planned = plan(shard.identity.id, shared.shards, sources, Some(&known), shared.pipeline.mode);
+    let is_new = |partition: &TopicPartition| !shard.slots.iter().any(|slot| slot.partition == *partition);
+    resolve(shared, planned.into_iter().filter(|planned| is_new(&planned.partition)).collect())
+}
