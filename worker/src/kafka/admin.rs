@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::records::TopicPartition;
 
 /// How long a question may take.
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(5);
 
 /// A client for questions.
 #[derive(Debug)]

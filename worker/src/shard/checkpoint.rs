@@ -17,6 +17,9 @@ use crate::metrics::TransactionOutcome;
 
 /// How long one call may take before it is tried again.
 const WAIT: Duration = Duration::from_secs(5);
+/// How long a position that moved only over markers waits for records to be committed with: otherwise every transaction
+/// upstream would cause two here.
+const MARKERS_AFTER: Duration = Duration::from_secs(5);
 /// How often all offsets of an idle group are written, so that they do not expire.
 const MIRROR_EVERY: Duration = Duration::from_secs(24 * 3600);
 
@@ -27,8 +30,14 @@ impl Shard<'_> {
         let large = self.transaction.as_ref().is_some_and(|t| t.bytes >= self.shared().budget.transaction);
         let searching = self.identity.isolation.limit().is_some() && self.progress.records > 0;
         let asked = self.identity.id == 0 && self.shared().confirm.open_question().is_some();
-        let changed = self.progress.records > 0 || self.progress.moved || self.transaction.is_some();
-        large || searching || asked || (changed && age >= self.interval()) || self.mirrored.elapsed() >= MIRROR_EVERY
+        let written = self.progress.records > 0 || self.transaction.is_some();
+        let markers = self.progress.moved && age >= self.interval().max(MARKERS_AFTER);
+        large
+            || searching
+            || asked
+            || markers
+            || (written && age >= self.interval())
+            || self.mirrored.elapsed() >= MIRROR_EVERY
     }
 
     /// When the next checkpoint may be due, if something is to be committed.

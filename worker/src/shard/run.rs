@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::Trouble;
+use super::header::topic_id;
 use super::output::Poison;
 use super::resolve::position_after_loss;
 use super::shard::{Shard, Slot};
+use super::state_topic::describe;
 use super::status::ShardState;
 use super::takeover::{header_topics, new_slots};
 use crate::kafka::{ConsumerEvent, Polled};
@@ -65,7 +67,7 @@ impl Shard<'_> {
     }
 
     fn poll(&mut self) -> Polled {
-        let pending = self.progress.records > 0 || self.progress.moved;
+        let pending = self.progress.records > 0;
         let wait = if pending { self.next_checkpoint_in().min(MAX_WAIT) } else { MAX_WAIT };
         let limit = self.identity.isolation.limit().unwrap_or(usize::MAX);
         let started = Instant::now();
@@ -191,11 +193,24 @@ impl Shard<'_> {
 
     fn lost_position(&mut self, slot: u32, why: &str) -> Result<(), Trouble> {
         let index = slot as usize;
+        self.same_topic(&self.slots[index])?;
         let offset = position_after_loss(self.shared(), &self.slots[index], why)?;
         self.consumer.move_to(slot, offset)?;
         (self.slots[index].next, self.slots[index].leader_epoch) = (offset, -1);
         self.progress.moved = true;
         Ok(())
+    }
+
+    /// A position is lost, too, when its topic was deleted and made again; the takeover knows what follows from that.
+    fn same_topic(&self, slot: &Slot) -> Result<(), Trouble> {
+        let shared = self.shared();
+        let name = &slot.partition.topic;
+        let described = describe(&shared.admins[shared.home()], name)?;
+        let known = self.topics.iter().find(|known| *known.name == **name);
+        match (described, known) {
+            (Some(now), Some(known)) if topic_id(&now.id) == known.id => Ok(()),
+            _ => Err(Trouble::Restart(format!("topic `{name}` was deleted or made again"))),
+        }
     }
 
     /// Reads partitions that are new, and ends the run if a topic is another one.

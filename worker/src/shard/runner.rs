@@ -199,7 +199,7 @@ fn run_shards(shared: &Arc<Shared>) -> Outcome {
         let state = match &end {
             End::Complete { .. } => ShardState::Complete,
             End::Failed(why) | End::Lost(why) => ShardState::Stopped(why.clone()),
-            End::Released => ShardState::Stopped("released".to_owned()),
+            End::Released => ShardState::Released,
         };
         shared.set_state(shard, state);
         found.push(end);

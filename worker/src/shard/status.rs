@@ -26,6 +26,8 @@ pub enum ShardState {
     Running,
     /// Has read a batch to its ends.
     Complete,
+    /// Was let go, because somebody asked to stop.
+    Released,
     /// Has stopped; the text says why.
     Stopped(String),
 }
@@ -37,6 +39,7 @@ impl fmt::Display for ShardState {
             Self::Waiting(what) => write!(f, "waiting: {what}"),
             Self::Running => f.write_str("running"),
             Self::Complete => f.write_str("complete"),
+            Self::Released => f.write_str("released"),
             Self::Stopped(why) => write!(f, "stopped: {why}"),
         }
     }

@@ -41,6 +41,8 @@ pub struct Topology {
     pub topics: BTreeMap<TopicKey, TopicState>,
     /// Topics that patterns found: source, name.
     pub matched: Vec<(usize, String)>,
+    /// Why a cluster did not answer the last question; what is known of it is older then.
+    pub unreachable: Option<String>,
 }
 
 impl Topology {
@@ -79,8 +81,11 @@ impl Topology {
         topics
     }
 
-    /// The first thing that a pipeline still waits for, in words; None when every topic is there.
+    /// The first thing that a pipeline waits for, in words; None when the clusters answer and every topic is there.
     pub fn missing(&self, pipeline: &CompiledPipeline) -> Option<String> {
+        if self.unreachable.is_some() {
+            return self.unreachable.clone();
+        }
         named_topics(pipeline).into_iter().find_map(|((connection, name), role)| {
             match self.topics.get(&(connection, name.clone())) {
                 Some(TopicState::Known { .. }) => None,

@@ -102,7 +102,7 @@ impl TopicWatcher {
 
     /// While a cluster does not answer, what it said last is the best there is.
     fn keep_last(&self, connection: usize, names: &[String], error: &KafkaError, topology: &mut Topology) {
-        tracing::debug!("{error}");
+        topology.unreachable = Some(format!("the brokers do not answer: {}; trying again", error.message));
         let (_, last) = self.cell.get();
         for name in names {
             let key = (connection, name.clone());

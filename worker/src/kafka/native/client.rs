@@ -237,8 +237,7 @@ unsafe extern "C" fn on_log(_: *const rd::rd_kafka_t, level: c_int, facility: *c
     let (facility, words) = (text(facility), text(words));
     // librdkafka repeats what it cannot do on every attempt; what follows from it is told by the status.
     match level {
-        0..=2 => tracing::error!(target: "librdkafka", facility, "{words}"),
-        3 | 4 => tracing::info!(target: "librdkafka", facility, "{words}"),
+        0..=3 => tracing::info!(target: "librdkafka", facility, "{words}"),
         _ => tracing::debug!(target: "librdkafka", facility, "{words}"),
     }
 }
