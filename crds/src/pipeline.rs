@@ -90,8 +90,8 @@ use crate::worker::WorkerTemplate;
     "mode cannot be changed: the ends of a Batch are fixed at its first start; make another Pipeline"
 ))]
 #[x_kube(validation = (
-    "!has(oldSelf.shards) || (has(self.shards) && self.shards == oldSelf.shards)",
-    "shards cannot be changed once set: every position in Kafka belongs to one of them"
+    "!has(oldSelf.shards) || !has(self.shards) || self.shards == oldSelf.shards",
+    "shards cannot be changed: every position in Kafka belongs to one of them; leave it out for the number that Kafka has"
 ))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PipelineSpec {

@@ -361,7 +361,7 @@ fn updates() -> Vec<(Vec<Edit>, Vec<Edit>, Option<&'static str>)> {
     let id = |id: Value| vec![("/spec/applicationId", id)];
     let shards = |shards: Value| vec![("/spec/shards", shards)];
     let fixed = Some("spec: applicationId cannot be set, changed or removed later");
-    let set = Some("spec: shards cannot be changed once set");
+    let set = Some("spec: shards cannot be changed");
     vec![
         (id(json!("a")), id(json!("a")), None),
         (id(json!("a")), id(json!("b")), fixed),
@@ -369,7 +369,7 @@ fn updates() -> Vec<(Vec<Edit>, Vec<Edit>, Option<&'static str>)> {
         (vec![], id(json!("a")), fixed),
         (shards(json!(null)), shards(json!(6)), None),
         (shards(json!(12)), shards(json!(6)), set),
-        (shards(json!(12)), shards(json!(null)), set),
+        (shards(json!(12)), shards(json!(null)), None),
         (vec![], vec![("/spec/mode", json!("Batch"))], Some("spec: mode cannot be changed")),
         (vec![], vec![("/spec/mode", json!(null))], None),
         (vec![], vec![("/spec/delivery", json!("AtLeastOnce"))], None),
