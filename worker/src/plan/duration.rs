@@ -105,11 +105,13 @@ pub fn format(duration: Duration) -> String {
             n => format!("{n}ns"),
         };
     }
-    let mut text: String = [("h", seconds / 3600), ("m", seconds / 60 % 60)]
-        .into_iter()
-        .filter(|(_, amount)| *amount > 0)
-        .map(|(unit, amount)| format!("{amount}{unit}"))
-        .collect();
+    let mut text = String::new();
+    for (unit, amount) in
+        [('h', seconds / 3600), ('m', seconds / 60 % 60)].into_iter().filter(|(_, amount)| *amount > 0)
+    {
+        text.push_str(&amount.to_string());
+        text.push(unit);
+    }
     let fraction = format!("{nanos:09}");
     let rest = match (seconds % 60, fraction.trim_end_matches('0')) {
         (0, "") if !text.is_empty() => String::new(),

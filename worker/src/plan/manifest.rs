@@ -108,7 +108,7 @@ pub fn read(file: &str, text: &str) -> Result<Vec<Document>, Diagnostics> {
     if raw.is_empty() {
         let file = File { name: file.to_owned(), text: text.to_owned(), lines: Lines::new(text) };
         let message = "there is no Pipeline in this file".to_owned();
-        let problem = file.diagnostic(Place { line: 1, column: 1 }, Severity::Error, message, None);
+        let problem = file.diagnostic(Place { line: 1, column: 1 }, Severity::Error, message, Some(beginning()));
         return Err([problem].into_iter().collect());
     }
     let (documents, problems): (Vec<_>, Vec<_>) = raw.into_iter().map(RawDocument::pipeline).partition(Result::is_ok);
@@ -199,8 +199,8 @@ impl RawDocument {
 
     fn check_kind(&self) -> Result<(), Diagnostics> {
         let wrong = |field: &str, message: String| {
-            let help = Some(format!("a Pipeline begins with `apiVersion: {API_VERSION}` and `kind: {KIND}`"));
-            Err([self.diagnostic(Severity::Error, &Path::root().below(field), message, help)].into_iter().collect())
+            let at = Path::root().below(field);
+            Err([self.diagnostic(Severity::Error, &at, message, Some(beginning()))].into_iter().collect())
         };
         if !matches!(self.root.content, Content::Mapping(_)) {
             return wrong("", format!("expected a Pipeline, found {}", schema::found(&self.root)));
@@ -237,7 +237,8 @@ impl RawDocument {
             problems.extend(strangers.map(|entry| unknown(&entry, known, &path)));
         }
         if self.root.get("spec").is_none() {
-            problems.push(error(Path::root().then("spec"), "`spec` is missing"));
+            let help = "add `spec:` with `connections`, `sources`, `transforms` and `sinks`";
+            problems.push(error(Path::root().then("spec"), "`spec` is missing", help));
         }
         problems.truncate(schema::MAX_PROBLEMS);
         problems
@@ -255,7 +256,8 @@ impl RawDocument {
         };
         let (name, namespace) = (read("name"), read("namespace"));
         if self.root.at(&metadata.then("name")).is_none() {
-            problems.push(error(metadata.then("name"), "`metadata.name` is missing"));
+            let help = "add `name: …` with lower-case letters, digits and `-`";
+            problems.push(error(metadata.then("name"), "`metadata.name` is missing", help));
         }
         let value = json!({"name": name.unwrap_or_default(), "namespace": namespace});
         let named = problems.iter().any(|problem| metadata.contains(&problem.path));
@@ -266,8 +268,14 @@ impl RawDocument {
     }
 }
 
-fn error(path: Path, message: &str) -> ShapeProblem {
-    ShapeProblem { path, at_name: false, severity: Severity::Error, message: message.to_owned(), help: None }
+/// How a Pipeline is told from other documents.
+fn beginning() -> String {
+    format!("a Pipeline begins with `apiVersion: {API_VERSION}` and `kind: {KIND}`")
+}
+
+fn error(path: Path, message: &str, help: &str) -> ShapeProblem {
+    let (message, help) = (message.to_owned(), Some(help.to_owned()));
+    ShapeProblem { path, at_name: false, severity: Severity::Error, message, help }
 }
 
 impl Document {

@@ -44,7 +44,7 @@ pub struct CompiledPipeline {
 
 impl CompiledPipeline {
     /// Whether a source's pattern takes a topic: the whole name matches, and the topic is neither Kafka's own, nor
-    /// internal to any pipeline, nor written by this one.
+    /// internal to this pipeline, nor named by one of its nodes.
     pub fn pattern_matches(&self, source: usize, topic: &str) -> bool {
         let Some(Topics::Pattern(pattern)) = self.sources.get(source).map(|source| &source.topics) else {
             return false;
@@ -54,17 +54,21 @@ impl CompiledPipeline {
 
     /// Whether a pattern must not take a topic.
     fn is_reserved(&self, topic: &str) -> bool {
-        let internal = topic
-            .strip_prefix(&self.application_id)
-            .is_some_and(|rest| rest == ".state" || rest.starts_with(".exchange.") || rest.starts_with(".outbox."));
         let written = self.sinks.iter().any(|sink| sink.topic == topic)
             || matches!(&self.errors, ErrorPolicy::DeadLetter { topic: dead, .. } if dead == topic);
         let named = self.sources.iter().any(|source| match &source.topics {
             Topics::List(names) => names.iter().any(|name| name == topic),
             Topics::Pattern(_) => false,
         });
-        topic.starts_with("__") || internal || written || named
+        topic.starts_with("__") || is_internal(&self.application_id, topic) || written || named
     }
+}
+
+/// Whether a topic is one of those in which a pipeline keeps its positions, its state and what is under way.
+pub fn is_internal(application_id: &str, topic: &str) -> bool {
+    topic
+        .strip_prefix(application_id)
+        .is_some_and(|rest| rest == ".state" || rest.starts_with(".exchange.") || rest.starts_with(".outbox."))
 }
 
 /// A cluster.

@@ -99,7 +99,10 @@ impl Walk {
 
     fn object(&mut self, node: &Node, schema: &Value, path: &Path) -> Option<Value> {
         let Content::Mapping(entries) = &node.content else {
-            self.report(path, format!("expected fields, found {}", found(node)), None);
+            let known = schema.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+            let known: Vec<&str> = known.map(String::as_str).collect();
+            let help = (!known.is_empty()).then(|| format!("fields here: {}", listed(&known)));
+            self.report(path, format!("expected fields, found {}", found(node)), help);
             return None;
         };
         match (schema.get("properties").and_then(Value::as_object), schema.get("additionalProperties")) {
@@ -123,9 +126,7 @@ impl Walk {
         for name in required {
             if !entries.iter().any(|entry| entry.key == name) {
                 let schema = known.get(name).unwrap_or(&Value::Null);
-                let help = schema.get("description").and_then(Value::as_str).and_then(|text| text.split(". ").next());
-                let help = help.map(|text| format!("`{name}` is: {}", text.trim_end_matches('.')));
-                self.report(&path.then(name), format!("`{name}` is missing"), help);
+                self.report(&path.then(name), format!("`{name}` is missing"), Some(meaning_of(name, schema)));
                 fields.insert(name.to_owned(), placeholder(schema));
             }
         }
@@ -204,7 +205,7 @@ impl Walk {
             self.report(path, format!("needs at least {least} {}, has {count}", entries(least)), None);
         }
         if let Some(most) = bound(most).filter(|most| count as u64 > *most) {
-            self.report(path, format!("has {count} entries; at most {most} are allowed"), None);
+            self.report(path, format!("has {count} entries; at most {most} {} allowed", are(most)), None);
         }
     }
 
@@ -271,7 +272,7 @@ impl Walk {
             return Some(("is an empty text".to_owned(), None));
         }
         if let Some(most) = bound("maxLength").filter(|most| length > *most) {
-            return Some((format!("has {length} characters; at most {most} are allowed"), None));
+            return Some((format!("has {length} characters; at most {most} {} allowed", are(most)), None));
         }
         let pattern = schema.get("pattern").and_then(Value::as_str).filter(|pattern| *pattern != patterns::DURATION)?;
         let regex = self.patterns.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
@@ -299,6 +300,15 @@ fn type_of(schema: &Value) -> &str {
     schema.get("type").and_then(Value::as_str).unwrap_or("any")
 }
 
+/// What a field is for: its description's first sentence.
+fn meaning_of(name: &str, schema: &Value) -> String {
+    let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    let first = description.split(". ").next().unwrap_or_default().trim_end_matches('.');
+    let mut chars = first.chars();
+    let lower = chars.next().map(|c| c.to_ascii_lowercase()).into_iter().chain(chars).collect::<String>();
+    if lower.is_empty() { format!("add `{name}: …`") } else { format!("add `{name}: …` ({lower})") }
+}
+
 /// The patterns of the schema in words.
 fn phrase(pattern: &str) -> String {
     let words = match pattern {
@@ -321,6 +331,10 @@ fn phrase(pattern: &str) -> String {
 
 fn entries(count: u64) -> &'static str {
     if count == 1 { "entry" } else { "entries" }
+}
+
+fn are(count: u64) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 fn article(kind: &str) -> &'static str {
@@ -356,6 +370,10 @@ fn cure(kind: &str, node: &Node) -> Option<String> {
             Some(format!("put it in quotes: \"{}\"", excerpt(&scalar.text)))
         }
         ("integer", Meaning::Text) if scalar.text.parse::<i64>().is_ok() => Some("leave out the quotes".into()),
+        ("boolean", Meaning::Text) if scalar.is_old_boolean() => {
+            let yes = matches!(scalar.text.to_ascii_lowercase().as_str(), "y" | "yes" | "on");
+            Some(format!("write `{yes}`"))
+        }
         ("boolean", Meaning::Text) if matches!(scalar.text.as_str(), "true" | "false") => {
             Some("leave out the quotes".into())
         }

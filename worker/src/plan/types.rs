@@ -201,7 +201,9 @@ impl Parser {
         let start = self.position;
         self.expect('(', HELP)?;
         let precision = self.number(HELP)?;
-        self.expect(',', HELP)?;
+        // The comma ends the value in `{name: a, type: decimal(10,2)}`.
+        let cut = self.position == self.text.len();
+        self.expect(',', if cut { "inside of `{…}` it needs quotes, such as \"decimal(10,2)\"" } else { HELP })?;
         let scale = self.number(HELP)?;
         self.expect(')', HELP)?;
         let wrong = |message: String| TypeProblem { position: start, message, help: Some(HELP.into()) };
@@ -369,6 +371,7 @@ mod tests {
             ("list<strng>", 5, "unknown type `strng`", "did you mean `string`?"),
             ("list<string", 11, "expected `>`, found the end", "write `list<T>`, such as `list<string>`"),
             ("decimal", 7, "expected `(`, found the end", "write `decimal(p,s)`"),
+            ("decimal(10", 10, "expected `,`, found the end", "inside of `{…}` it needs quotes"),
             ("decimal(40,2)", 7, "a decimal has 1 to 38 digits, not 40", ""),
             ("decimal(4,5)", 7, "5 digits after the point are more than the 4 in all", ""),
             ("decimal(99999999999,5)", 8, "expected a small whole number", ""),
