@@ -239,3 +239,6 @@ fn good_rows(len: usize, bad: &[Failure]) -> Option<UInt32Array> {
     let good = (0..len as u32).filter(|row| bad.next_if_eq(row).is_none());
     Some(UInt32Array::from_iter_values(good))
 }
+
+#[cfg(test)]
+mod tests;
