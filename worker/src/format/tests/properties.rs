@@ -138,7 +138,7 @@ fn array(data_type: &DataType, values: &[Value]) -> ArrayRef {
             let lists: Vec<_> = content!(values, Parts, |items: Vec<Value>| items).collect();
             let lengths = lists.iter().map(|list| list.as_ref().map_or(0, Vec::len));
             let items: Vec<_> = lists.iter().flatten().flatten().cloned().collect();
-            let valid = NullBuffer::from_iter(lists.iter().map(Option::is_some));
+            let valid = lists.iter().map(Option::is_some).collect::<NullBuffer>();
             let items = array(item.data_type(), &items);
             Arc::new(ListArray::new(Arc::clone(item), OffsetBuffer::from_lengths(lengths), items, Some(valid)))
         }
@@ -150,7 +150,7 @@ fn array(data_type: &DataType, values: &[Value]) -> ArrayRef {
                 array(field.data_type(), &rows.iter().map(|row| member(row, place)).collect::<Vec<_>>())
             };
             let columns = fields.iter().enumerate().map(column).collect();
-            let valid = NullBuffer::from_iter(rows.iter().map(Option::is_some));
+            let valid = rows.iter().map(Option::is_some).collect::<NullBuffer>();
             Arc::new(StructArray::try_new_with_length(fields.clone(), columns, Some(valid), rows.len()).unwrap())
         }
         other => panic!("no columns of {other}"),
