@@ -24,10 +24,11 @@ impl Budget {
         // Half of the limit: code, client metadata, and the columns that a batch becomes need the rest.
         let total = limit.or_else(container_limit).map_or(DEFAULT_TOTAL, |limit| limit / 2);
         let share = total / u64::from(shards.max(1));
+        // librdkafka counts payload; a small record takes some four times as much there with its bookkeeping.
         Self {
-            prefetch: (share * 2 / 5).max(1 << 20),
-            queue: (share * 2 / 5).max(1 << 20),
-            batch: (share / 20).clamp(64 << 10, 4 << 20),
+            prefetch: (share / 10).max(1 << 20),
+            queue: (share / 10).max(1 << 20),
+            batch: (share / 40).clamp(64 << 10, 2 << 20),
             transaction: 256 << 20,
         }
     }
@@ -54,7 +55,7 @@ mod tests {
         for shards in [1, 4, 12, 32] {
             let limit = 512 << 20;
             let budget = Budget::of(Some(limit), shards);
-            let total = u64::from(shards) * (budget.prefetch + budget.queue + 4 * budget.batch);
+            let total = u64::from(shards) * 4 * (budget.prefetch + budget.queue + budget.batch);
             assert!(total <= limit, "{shards} shards: {budget:?}");
         }
     }
