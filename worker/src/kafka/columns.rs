@@ -47,7 +47,7 @@ impl Columns {
         self.bytes
     }
 
-    pub(super) fn push(&mut self, slot: u32, message: &Message<'_>) {
+    pub(super) fn push(&mut self, slot: u32, message: Message<'_>) {
         let row = self.offsets.len();
         let (key, value) = (message.key(), message.value());
         self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);

@@ -213,7 +213,7 @@ impl Consumer {
         let messages = self.queue.poll(limit, wait);
         let capacity = (rows, rows * self.record_bytes);
         for message in messages.iter() {
-            buffer.take(&message, capacity, collecting);
+            buffer.take(message, capacity, collecting);
         }
         messages.len()
     }
@@ -222,9 +222,9 @@ impl Consumer {
         let bytes: usize = collecting.columns.iter().map(Columns::bytes).sum();
         let batches: Vec<_> = collecting.columns.into_iter().map(|columns| columns.finish(&self.partitions)).collect();
         let rows: usize = batches.iter().map(SourceBatch::len).sum();
-        if rows > 0 {
+        if let Some(average) = bytes.checked_div(rows) {
             // Follows growing records at once and shrinking ones slowly: the bound is on bytes.
-            let now = bytes / rows + 32;
+            let now = average + 32;
             self.record_bytes = now.max((self.record_bytes * 7 + now) / 8);
         }
         let mut positions = Vec::new();
@@ -263,7 +263,7 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn take(&mut self, message: &Message<'_>, capacity: (usize, usize), collecting: &mut Collecting) {
+    fn take(&mut self, message: Message<'_>, capacity: (usize, usize), collecting: &mut Collecting) {
         if message.is_record() {
             self.record(message, capacity, collecting);
         } else if message.is_end() {
@@ -280,7 +280,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn record(&mut self, message: &Message<'_>, capacity: (usize, usize), collecting: &mut Collecting) {
+    fn record(&mut self, message: Message<'_>, capacity: (usize, usize), collecting: &mut Collecting) {
         let Some(index) = self.slot(message) else { return };
         let slot = &self.slots[index as usize];
         // After a seek the client may still hand out what it had fetched before.
@@ -305,20 +305,19 @@ impl Resolver<'_> {
         }
     }
 
-    fn slot(&mut self, message: &Message<'_>) -> Option<u32> {
+    fn slot(&mut self, message: Message<'_>) -> Option<u32> {
         let (token, partition) = (message.topic_token(), message.partition());
         if let Some((last_token, last_partition, slot)) = *self.last
             && (last_token, last_partition) == (token, partition)
         {
             return Some(slot);
         }
-        let slot = match self.tokens.get(&(token, partition)) {
-            Some(slot) => *slot,
-            None => {
-                let slot = self.find(&message.topic(), partition)?;
-                self.tokens.insert((token, partition), slot);
-                slot
-            }
+        let slot = if let Some(slot) = self.tokens.get(&(token, partition)) {
+            *slot
+        } else {
+            let slot = self.find(&message.topic(), partition)?;
+            self.tokens.insert((token, partition), slot);
+            slot
         };
         *self.last = Some((token, partition, slot));
         Some(slot)

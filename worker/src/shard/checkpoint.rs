@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_secs(5);
 /// upstream would cause two here.
 const MARKERS_AFTER: Duration = Duration::from_secs(5);
 /// How often all offsets of an idle group are written, so that they do not expire.
-const MIRROR_EVERY: Duration = Duration::from_secs(24 * 3600);
+const MIRROR_EVERY: Duration = Duration::from_hours(24);
 
 impl Shard<'_> {
     /// Whether a checkpoint is due.

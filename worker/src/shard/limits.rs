@@ -133,9 +133,8 @@ fn refusal(
 pub fn take(batch: &SinkBatch, rows: &UInt32Array) -> SinkBatch {
     let take = |array: &dyn Array| arrow::compute::take(array, rows, None);
     let binary = |array: &BinaryArray| {
-        take(array)
-            .map(|taken| arrow::array::AsArray::as_binary::<i32>(taken.as_ref()).clone())
-            .unwrap_or_else(|_| array.slice(0, 0))
+        let binary = |taken: arrow::array::ArrayRef| arrow::array::AsArray::as_binary::<i32>(taken.as_ref()).clone();
+        take(array).map_or_else(|_| array.slice(0, 0), binary)
     };
     let timestamps: Int64Array = rows.values().iter().map(|row| Some(batch.timestamps.value(*row as usize))).collect();
     SinkBatch {

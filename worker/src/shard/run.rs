@@ -18,7 +18,7 @@ use crate::records::{Processed, SourceBatch, TopicPartition};
 /// The longest wait for records: requests to stop and new topologies are looked at in between.
 const MAX_WAIT: Duration = Duration::from_millis(200);
 /// How long our own code may work on one batch before `/healthz` says that it hangs.
-const BATCH_DEADLINE: Duration = Duration::from_secs(60);
+const BATCH_DEADLINE: Duration = Duration::from_mins(1);
 /// The most latencies kept for a checkpoint.
 const MAX_SAMPLES: usize = 1024;
 

@@ -208,7 +208,9 @@ fn run_shards(shared: &Arc<Shared>) -> Outcome {
             shared.stop.ask();
         }
     }
-    threads.into_iter().for_each(|handle| drop(handle.join()));
+    for handle in threads {
+        drop(handle.join());
+    }
     outcome(failed, found)
 }
 

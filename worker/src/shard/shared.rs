@@ -226,7 +226,7 @@ mod tests {
         assert!(!stop.sleep(Duration::from_millis(1)));
         let asking = Arc::clone(&stop);
         let thread = std::thread::spawn(move || asking.ask());
-        assert!(stop.sleep(Duration::from_secs(600)));
+        assert!(stop.sleep(Duration::from_mins(10)));
         thread.join().unwrap();
         assert_eq!(Confirm::default().ask(&stop), None);
     }

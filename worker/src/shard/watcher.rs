@@ -20,7 +20,7 @@ const TOPICS_EVERY: Duration = Duration::from_secs(2);
 /// How often while something is missing: a topic that was just made should not wait.
 const MISSING_EVERY: Duration = Duration::from_millis(250);
 /// How often the settings of topics are asked for again.
-const SETTINGS_EVERY: Duration = Duration::from_secs(60);
+const SETTINGS_EVERY: Duration = Duration::from_mins(1);
 /// How often ends are asked for.
 const ENDS_EVERY: Duration = Duration::from_secs(2);
 
@@ -196,7 +196,7 @@ pub fn cluster_id(
 ) -> Result<Option<String>, KafkaError> {
     let mut cause = None;
     while !stop.asked() {
-        if let Some(id) = admin.cluster_id(Duration::from_millis(1000)) {
+        if let Some(id) = admin.cluster_id(Duration::from_secs(1)) {
             return Ok(Some(id));
         }
         cause = admin.cause().or(cause);

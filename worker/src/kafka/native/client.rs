@@ -179,7 +179,7 @@ impl Drop for Client {
             match self.kind {
                 // Nothing to leave: assigned by hand, positions committed by the transaction.
                 Kind::Consumer => {
-                    rd::rd_kafka_destroy_flags(self.handle, rd::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int)
+                    rd::rd_kafka_destroy_flags(self.handle, rd::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE as c_int);
                 }
                 Kind::Producer => rd::rd_kafka_destroy(self.handle),
             }
@@ -236,9 +236,10 @@ unsafe fn events<'a>(opaque: *mut c_void) -> Option<&'a Events> {
 unsafe extern "C" fn on_log(_: *const rd::rd_kafka_t, level: c_int, facility: *const c_char, words: *const c_char) {
     let (facility, words) = (text(facility), text(words));
     // librdkafka repeats what it cannot do on every attempt; what follows from it is told by the status.
-    match level {
-        0..=3 => tracing::info!(target: "librdkafka", facility, "{words}"),
-        _ => tracing::debug!(target: "librdkafka", facility, "{words}"),
+    if level <= 3 {
+        tracing::info!(target: "librdkafka", facility, "{words}");
+    } else {
+        tracing::debug!(target: "librdkafka", facility, "{words}");
     }
 }
 

@@ -117,11 +117,11 @@ pub(in crate::kafka) struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// What stands for the topic as long as its partitions are assigned: cheaper to compare than a name.
-    pub(in crate::kafka) fn topic_token(&self) -> usize {
+    pub(in crate::kafka) fn topic_token(self) -> usize {
         self.message.rkt as usize
     }
 
-    pub(in crate::kafka) fn topic(&self) -> String {
+    pub(in crate::kafka) fn topic(self) -> String {
         if self.message.rkt.is_null() {
             return String::new();
         }
@@ -129,24 +129,24 @@ impl<'a> Message<'a> {
         text(unsafe { rd::rd_kafka_topic_name(self.message.rkt) })
     }
 
-    pub(in crate::kafka) fn partition(&self) -> i32 {
+    pub(in crate::kafka) fn partition(self) -> i32 {
         self.message.partition
     }
 
-    pub(in crate::kafka) fn offset(&self) -> i64 {
+    pub(in crate::kafka) fn offset(self) -> i64 {
         self.message.offset
     }
 
-    pub(in crate::kafka) fn is_record(&self) -> bool {
+    pub(in crate::kafka) fn is_record(self) -> bool {
         self.message.err == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
     }
 
     /// Whether the partition was read to its end, which `offset` then is.
-    pub(in crate::kafka) fn is_end(&self) -> bool {
+    pub(in crate::kafka) fn is_end(self) -> bool {
         self.message.err == rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF
     }
 
-    pub(in crate::kafka) fn error(&self) -> KafkaError {
+    pub(in crate::kafka) fn error(self) -> KafkaError {
         // SAFETY: a live message; for an error its payload is the text.
         let words = text(unsafe { rd::rd_kafka_message_errstr(ptr::from_ref(self.message).cast_mut()) });
         let words = if words.is_empty() { describe(self.message.err) } else { words };
@@ -157,27 +157,27 @@ impl<'a> Message<'a> {
         KafkaError::new(doing, Code::from(self.message.err), words)
     }
 
-    pub(in crate::kafka) fn leader_epoch(&self) -> i32 {
+    pub(in crate::kafka) fn leader_epoch(self) -> i32 {
         // SAFETY: a live message.
         unsafe { rd::rd_kafka_message_leader_epoch(self.message) }
     }
 
     /// Milliseconds since 1970; -1 if the record has none.
-    pub(in crate::kafka) fn timestamp(&self) -> i64 {
+    pub(in crate::kafka) fn timestamp(self) -> i64 {
         // SAFETY: a live message; the kind of timestamp is not asked for.
         unsafe { rd::rd_kafka_message_timestamp(self.message, ptr::null_mut()) }
     }
 
-    pub(in crate::kafka) fn value(&self) -> Option<&'a [u8]> {
+    pub(in crate::kafka) fn value(self) -> Option<&'a [u8]> {
         bytes(self.message.payload, self.message.len)
     }
 
-    pub(in crate::kafka) fn key(&self) -> Option<&'a [u8]> {
+    pub(in crate::kafka) fn key(self) -> Option<&'a [u8]> {
         bytes(self.message.key, self.message.key_len)
     }
 
     /// The headers, if there are any.
-    pub(in crate::kafka) fn headers(&self) -> Option<Headers<'a>> {
+    pub(in crate::kafka) fn headers(self) -> Option<Headers<'a>> {
         let mut headers = ptr::null_mut();
         // SAFETY: a live message, which goes on owning the headers.
         let code = unsafe { rd::rd_kafka_message_headers(self.message, &raw mut headers) };
