@@ -1,6 +1,6 @@
 //! Files that are made from the types: the manifests to install and the reference of the fields.
 //!
-//! `MILLSTREAM_UPDATE=1 cargo test -p millstream-crds` writes them; without it, a difference fails.
+//! `GOLDEN=update cargo test --release -p millstream-crds` writes them; without it, a difference fails.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use millstream_crds::definitions;
 use crate::reference;
 
 fn compare(path: &Path, expected: &str) {
-    if std::env::var_os("MILLSTREAM_UPDATE").is_some() {
+    if std::env::var("GOLDEN").is_ok_and(|value| value == "update") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, expected).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         committed == expected,
-        "{} is not what the types say; run MILLSTREAM_UPDATE=1 cargo test -p millstream-crds",
+        "{} is not what the types say; run GOLDEN=update cargo test --release -p millstream-crds",
         path.display()
     );
 }
