@@ -82,9 +82,22 @@ fn the_page_lists_every_metric() {
     assert_eq!(rows, expected, "docs/metrics.md and metrics/definitions.rs differ");
 }
 
+/// The text with the labels of each series in alphabetical order.
+fn sorted(text: &str) -> String {
+    let sort = |line: &str| match line.split_once('{').zip(line.rsplit_once('}')) {
+        Some(((name, _), (head, value))) if !line.starts_with('#') => {
+            let mut labels: Vec<_> = head[name.len() + 1..].split(',').collect();
+            labels.sort_unstable();
+            format!("{name}{{{}}}{value}\n", labels.join(","))
+        }
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(sort).collect()
+}
+
 #[test]
 fn values_arrive_in_their_series() {
-    let text = touched().encode();
+    let text = sorted(&touched().encode());
     for line in [
         r#"millstream_records_in_total{pipeline="p",shard="3",source="readings"} 10"#,
         r#"millstream_bytes_out_total{pipeline="p",shard="3",sink="cleaned"} 800"#,
@@ -92,9 +105,9 @@ fn values_arrive_in_their_series() {
         r#"millstream_bad_records_total{pipeline="p",reason="refused",shard="3"} 0"#,
         r#"millstream_lag_records{partition="0",pipeline="p",topic="t"} 5"#,
         r#"millstream_lag_seconds{partition="0",pipeline="p",topic="t"} 1.5"#,
-        r#"millstream_latency_seconds_bucket{pipeline="p",shard="3",le="0.25"} 0"#,
-        r#"millstream_latency_seconds_bucket{pipeline="p",shard="3",le="0.5"} 10"#,
-        r#"millstream_latency_seconds_bucket{pipeline="p",shard="3",le="+Inf"} 10"#,
+        r#"millstream_latency_seconds_bucket{le="0.25",pipeline="p",shard="3"} 0"#,
+        r#"millstream_latency_seconds_bucket{le="0.5",pipeline="p",shard="3"} 10"#,
+        r#"millstream_latency_seconds_bucket{le="+Inf",pipeline="p",shard="3"} 10"#,
         r#"millstream_latency_seconds_sum{pipeline="p",shard="3"} 3"#,
         r#"millstream_latency_seconds_count{pipeline="p",shard="3"} 10"#,
         r#"millstream_client_errors_total{code="_TRANSPORT",pipeline="p"} 1"#,
@@ -123,7 +136,7 @@ fn outcomes_and_reasons_count_in_their_own_series() {
 
 /// The value of the only series that begins with `millstream_` and this.
 fn value(metrics: &Metrics, series: &str) -> f64 {
-    let text = metrics.encode();
+    let text = sorted(&metrics.encode());
     let start = format!("millstream_{series}");
     let line = text.lines().find(|l| l.starts_with(&start)).unwrap_or_else(|| panic!("{start} in\n{text}"));
     line.rsplit_once(' ').unwrap().1.parse().unwrap()
