@@ -9,14 +9,14 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion_expr::{HigherOrderUDF, ScalarUDF};
 
-use super::clock;
+use super::{clock, fail};
 
 static SCALAR: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let theirs = datafusion_functions::all_default_functions()
         .into_iter()
         .chain(datafusion_functions_nested::all_default_nested_functions());
     let mut by_name = HashMap::new();
-    for function in theirs.chain(clock::functions()) {
+    for function in theirs.chain(clock::functions()).chain([fail::function()]) {
         for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
             by_name.insert(name.to_lowercase(), Arc::clone(&function));
         }

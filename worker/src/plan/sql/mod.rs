@@ -17,6 +17,7 @@ use datafusion_sql::sqlparser::ast::Expr;
 mod checked;
 pub mod clock;
 mod diagnose;
+mod fail;
 mod functions;
 pub mod message;
 mod names;
