@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::config::ClientConfig;
 use super::error::KafkaError;
-use super::native::admin::{DescribedTopic, Isolation, NewTopic, OffsetSpec};
+use super::native::admin::{DescribedTopic, Isolation, NewTopic, OffsetSpec, TopicDescription};
 use super::native::client::{Client, Events, Kind};
 use super::native::list::Place;
 use crate::metrics::Metrics;
@@ -19,13 +19,20 @@ const WAIT: Duration = Duration::from_secs(5);
 pub struct Admin {
     client: Client,
     connection: String,
+    embedded: bool,
 }
 
 impl Admin {
     /// A client; connects in the background.
     pub fn new(config: &ClientConfig, client: &str, metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
         let client = Client::new(Kind::Producer, &config.admin(client), Events::new(metrics))?;
-        Ok(Self { client, connection: config.connection.clone() })
+        Ok(Self { client, connection: config.connection.clone(), embedded: false })
+    }
+
+    /// For the embedded broker, which has no controller: topics are described by its metadata, without ids.
+    #[must_use]
+    pub fn embedded(self) -> Self {
+        Self { embedded: true, ..self }
     }
 
     /// The connection's name.
@@ -48,12 +55,16 @@ impl Admin {
 
     /// Describes topics; each with its own error.
     pub fn describe_topics(&self, names: &[String]) -> Result<Vec<DescribedTopic>, KafkaError> {
+        if self.embedded {
+            return Ok(described(names, &self.client.topics(WAIT)?));
+        }
         self.explained(self.client.describe_topics(names, WAIT))
     }
 
     /// The names of all topics that the user may see.
     pub fn topic_names(&self) -> Result<Vec<String>, KafkaError> {
-        self.explained(self.client.topic_names(WAIT))
+        let topics = self.explained(self.client.topics(WAIT))?;
+        Ok(topics.into_iter().map(|(name, _)| name).collect())
     }
 
     /// An offset of each partition, in the order asked; each with its own error.
@@ -94,6 +105,15 @@ impl Admin {
             _ => error,
         })
     }
+}
+
+/// Descriptions out of all topics of a cluster.
+fn described(names: &[String], topics: &[(String, u32)]) -> Vec<DescribedTopic> {
+    let describe = |name: &String| match topics.iter().find(|(topic, _)| topic == name) {
+        Some((_, partitions)) => Ok(TopicDescription { name: name.clone(), id: [0; 16], partitions: *partitions }),
+        None => Err(KafkaError::new(format!("describe topic `{name}`"), super::Code::UnknownTopic, "there is none")),
+    };
+    names.iter().map(|name| (name.clone(), describe(name))).collect()
 }
 
 /// Answers come in any order; one that is missing is an error of its own.

@@ -9,6 +9,7 @@ pub mod columns;
 pub mod config;
 pub mod consumer;
 pub mod error;
+pub mod mock;
 pub mod murmur2;
 mod native;
 pub mod producer;

@@ -77,6 +77,7 @@ fn connect(prepared: &Prepared) -> Result<Clients, String> {
         let name = format!("millstream.{}.admin", prepared.pipeline.application_id);
         let admin = Admin::new(&config, &name, Arc::clone(&prepared.metrics))
             .map_err(|error| format!("connection `{}`: {error}", connection.name))?;
+        let admin = if prepared.options.embedded { admin.embedded() } else { admin };
         configs.push(config);
         admins.push(Arc::new(admin));
     }

@@ -153,8 +153,8 @@ impl Client {
         }
     }
 
-    /// The names of all topics, without internal ones that the user may not see.
-    pub(in crate::kafka) fn topic_names(&self, wait: Duration) -> Result<Vec<String>, KafkaError> {
+    /// All topics with their numbers of partitions, without internal ones that the user may not see.
+    pub(in crate::kafka) fn topics(&self, wait: Duration) -> Result<Vec<(String, u32)>, KafkaError> {
         let mut metadata: *const rd::rd_kafka_metadata = ptr::null();
         // SAFETY: on success the metadata is ours and destroyed after its names were copied.
         unsafe {
@@ -165,9 +165,10 @@ impl Client {
             let count = usize::try_from((*metadata).topic_cnt).unwrap_or(0);
             let topics: &[rd::rd_kafka_metadata_topic] =
                 if count == 0 { &[] } else { std::slice::from_raw_parts((*metadata).topics, count) };
-            let names = topics.iter().map(|topic| text(topic.topic)).collect();
+            let size = |topic: &rd::rd_kafka_metadata_topic| u32::try_from(topic.partition_cnt).unwrap_or(0);
+            let topics = topics.iter().map(|topic| (text(topic.topic), size(topic))).collect();
             rd::rd_kafka_metadata_destroy(metadata);
-            Ok(names)
+            Ok(topics)
         }
     }
 
