@@ -1,1 +1,94 @@
 //! The command line: run, check, test, demo.
+//!
+//! Results go to standard output, everything about the work to standard error. The exit code says what happened
+//! ([`Exit`]). `anyhow` ends here: errors that reach this module are printed with their causes, and end the process.
+
+mod args;
+mod check;
+mod demo;
+mod documents;
+mod files;
+mod logging;
+mod progress;
+mod run;
+mod terminal;
+pub mod test;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Arguments, Command};
+use self::terminal::{Output, Style};
+
+/// What the exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// A manifest is wrong, or a test found a difference.
+    Problems,
+    /// Wrong arguments, or a file that they name cannot be read.
+    Usage,
+    /// The pipeline stopped and needs a person.
+    Stopped,
+    /// Another process has taken the pipeline over.
+    Fenced,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Problems => 1,
+            Exit::Usage => 2,
+            Exit::Stopped => 3,
+            Exit::Fenced => 4,
+        })
+    }
+}
+
+/// An error that ends the command with an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The arguments cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// Something outside stands in the way.
+    #[error("{0}")]
+    Stopped(String),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut output = Output::stdout();
+    let result = dispatch(arguments.command, &mut output).and_then(|exit| {
+        output.flush()?;
+        Ok(exit)
+    });
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => report(&error).into(),
+    }
+}
+
+fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<Exit> {
+    match command {
+        Command::Check(arguments) => check::run(&arguments, output),
+        Command::Test(arguments) => test::run(&arguments, output),
+        Command::Run(arguments) => run::run(&arguments, output),
+        Command::Demo(arguments) => demo::run(&arguments, output),
+    }
+}
+
+/// Prints an error with its causes, and says which exit code it means.
+fn report(error: &anyhow::Error) -> Exit {
+    let style = Style::of(&io::stderr());
+    eprintln!("{} {error:#}", style.error("error:"));
+    match error.downcast_ref() {
+        Some(Failure::Usage(_)) => Exit::Usage,
+        Some(Failure::Stopped(_)) | None => Exit::Stopped,
+    }
+}
