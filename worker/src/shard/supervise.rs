@@ -66,9 +66,6 @@ fn run_shard(shard: u32, shared: &Arc<Shared>) -> End {
         isolation: Isolation::default(),
         taken: false,
     };
-    if let Some(end) = wait_for_shard_0(&identity) {
-        return end;
-    }
     let (mut backoff, mut reason) = (FIRST_BACKOFF, TakeoverReason::Start);
     loop {
         let started = Instant::now();
@@ -89,18 +86,6 @@ fn run_shard(shard: u32, shared: &Arc<Shared>) -> End {
             return End::Released;
         }
         backoff = (backoff * 2).min(MAX_BACKOFF);
-    }
-}
-
-/// Taking shard 0 over decides which of two processes goes on, so the others wait for it.
-fn wait_for_shard_0(identity: &Identity) -> Option<End> {
-    if identity.id == 0 {
-        return None;
-    }
-    match identity.shared.confirm.ask(&identity.shared.stop) {
-        Some(true) => None,
-        Some(false) => Some(End::Lost("another process has taken the pipeline over".to_owned())),
-        None => Some(End::Released),
     }
 }
 

@@ -43,6 +43,7 @@ pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
     check_owner(identity, before.as_ref())?;
     fault::point("takeover.header-read");
     let producer = make_producer(identity, &topology)?;
+    wait_for_shard_0(identity)?;
     fault::point("takeover.before-init");
     init_transactions(identity, &producer)?;
     fault::point("takeover.after-init");
@@ -78,6 +79,18 @@ pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
     shard.assign()?;
     shared.set_state(shard.identity.id, ShardState::Running);
     Ok(shard)
+}
+
+/// Taking shard 0 over decides which of two processes goes on, so the others do not fence before it is done.
+fn wait_for_shard_0(identity: &Identity) -> Result<(), Trouble> {
+    if identity.id == 0 || identity.taken {
+        return Ok(());
+    }
+    match identity.shared.confirm.ask(&identity.shared.stop) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Trouble::Lost("another process has taken the pipeline over".to_owned())),
+        None => Err(Trouble::Asked),
+    }
 }
 
 /// What stands before the first checkpoint.
