@@ -51,6 +51,11 @@ impl Shard<'_> {
         self.commit_header(false, self.is_complete(), all)
     }
 
+    /// Records of a topic that was made again in between must not be committed with positions of the former one.
+    fn check_topics(&self) -> Result<(), Trouble> {
+        if self.progress.records == 0 { Ok(()) } else { self.same_topics() }
+    }
+
     /// Commits what was processed, with the mark that the shard is free.
     pub fn release(&mut self) -> Result<(), Trouble> {
         fault::point("release.before");
@@ -64,6 +69,7 @@ impl Shard<'_> {
         let question = self.shared().confirm.open_question();
         let started = Instant::now();
         fault::point("checkpoint.begin");
+        self.check_topics()?;
         self.flush_plain()?;
         self.begin()?;
         let header = self.next_header(released, complete);

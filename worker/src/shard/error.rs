@@ -27,6 +27,7 @@ impl From<KafkaError> for Trouble {
         match error.class {
             Class::Fenced => Self::Fenced(error),
             _ if error.is_denied() => Self::Stop(error.to_string()),
+            _ if error.is_lost_producer() => Self::Restart(error.to_string()),
             Class::Abort => Self::Abort(error),
             Class::Fatal | Class::Retriable | Class::Other => Self::Restart(error.to_string()),
         }
@@ -46,6 +47,7 @@ mod tests {
         assert!(matches!(trouble(Code::RequestTimedOut, Class::Retriable), Trouble::Restart(_)));
         assert!(matches!(trouble(Code::Unknown, Class::Other), Trouble::Restart(_)));
         assert!(matches!(trouble(Code::OutOfOrderSequenceNumber, Class::Fatal), Trouble::Restart(_)));
+        assert!(matches!(trouble(Code::InvalidProducerIdMapping, Class::Abort), Trouble::Restart(_)));
         assert!(matches!(trouble(Code::TopicAuthorizationFailed, Class::Abort), Trouble::Stop(_)));
     }
 }

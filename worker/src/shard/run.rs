@@ -1,6 +1,6 @@
 //! The loop of a shard: poll → process → write → checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,9 @@ use super::header::topic_id;
 use super::output::Poison;
 use super::resolve::position_after_loss;
 use super::shard::{Shard, Slot};
-use super::state_topic::describe;
 use super::status::ShardState;
-use super::takeover::{header_topics, new_slots};
-use crate::kafka::{ConsumerEvent, Polled};
+use super::takeover::{header_topics, new_slots, transaction_timeout};
+use crate::kafka::{ConsumerEvent, DescribedTopic, Polled};
 use crate::records::{Processed, SourceBatch, TopicPartition};
 
 /// The longest wait for records: requests to stop and new topologies are looked at in between.
@@ -193,7 +192,7 @@ impl Shard<'_> {
 
     fn lost_position(&mut self, slot: u32, why: &str) -> Result<(), Trouble> {
         let index = slot as usize;
-        self.same_topic(&self.slots[index])?;
+        self.same_topics()?;
         let offset = position_after_loss(self.shared(), &self.slots[index], why)?;
         self.consumer.move_to(slot, offset)?;
         (self.slots[index].next, self.slots[index].leader_epoch) = (offset, -1);
@@ -201,15 +200,34 @@ impl Shard<'_> {
         Ok(())
     }
 
-    /// A position is lost, too, when its topic was deleted and made again; the takeover knows what follows from that.
-    fn same_topic(&self, slot: &Slot) -> Result<(), Trouble> {
+    /// Whether all topics are still those that the positions are of: one that was deleted and made again has offsets
+    /// that mean other records. The takeover knows what follows from that.
+    pub fn same_topics(&self) -> Result<(), Trouble> {
+        let names: BTreeSet<String> = self.slots.iter().map(|slot| slot.partition.topic.to_string()).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        for (name, described) in self.describe(&names)? {
+            let known = self.topics.iter().find(|known| known.name == name);
+            let now = described?;
+            if known.is_none_or(|known| known.id != topic_id(&now.id)) {
+                return Err(Trouble::Restart(format!("topic `{name}` was deleted and made again")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brokers that are away are waited for as long as the transaction may stay open.
+    fn describe(&self, names: &[String]) -> Result<Vec<DescribedTopic>, Trouble> {
         let shared = self.shared();
-        let name = &slot.partition.topic;
-        let described = describe(&shared.admins[shared.home()], name)?;
-        let known = self.topics.iter().find(|known| *known.name == **name);
-        match (described, known) {
-            (Some(now), Some(known)) if topic_id(&now.id) == known.id => Ok(()),
-            _ => Err(Trouble::Restart(format!("topic `{name}` was deleted or made again"))),
+        let deadline = Instant::now() + transaction_timeout(self.interval());
+        loop {
+            match shared.admins[shared.home()].describe_topics(names) {
+                Ok(described) => return Ok(described),
+                Err(error) if !error.is_unavailable() || Instant::now() >= deadline => return Err(error.into()),
+                Err(error) => tracing::debug!("{error}"),
+            }
+            if shared.stop.sleep(Duration::from_millis(100)) {
+                return Err(Trouble::Asked);
+            }
         }
     }
 

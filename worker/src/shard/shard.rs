@@ -59,6 +59,22 @@ pub struct Progress {
     pub moved: bool,
 }
 
+/// The header that counted when a process held a shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The process that wrote it.
+    pub run: String,
+    /// Its sequence; 0 where there was none.
+    pub sequence: u64,
+}
+
+impl Held {
+    /// What counts with this header.
+    pub fn of(header: Option<&Header>) -> Self {
+        header.map_or_else(Self::default, |header| Self { run: header.run.clone(), sequence: header.sequence })
+    }
+}
+
 /// What is known of a shard before it is taken over, and survives its runs.
 #[derive(Debug)]
 pub struct Identity {
@@ -72,8 +88,8 @@ pub struct Identity {
     pub thread: ThreadWatch,
     /// Records that brokers refused, and the search for them.
     pub isolation: Isolation,
-    /// Whether this process has taken the shard over before.
-    pub taken: bool,
+    /// The header that counted when this process last held the shard; None before its first takeover.
+    pub held: Option<Held>,
 }
 
 /// A shard that was taken over.

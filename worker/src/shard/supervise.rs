@@ -64,7 +64,7 @@ fn run_shard(shard: u32, shared: &Arc<Shared>) -> End {
         metrics: shared.metrics.shard(shard),
         thread: shared.watchdog.thread(&format!("shard-{shard}")),
         isolation: Isolation::default(),
-        taken: false,
+        held: None,
     };
     let (mut backoff, mut reason) = (FIRST_BACKOFF, TakeoverReason::Start);
     loop {

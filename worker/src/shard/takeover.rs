@@ -13,7 +13,7 @@ use super::header::{Header, HeaderTopic, MirrorMark};
 use super::header_reader::read_header;
 use super::resolve::resolve;
 use super::restore::{SourceTopic, plan};
-use super::shard::{Identity, Progress, Shard, Slot};
+use super::shard::{Held, Identity, Progress, Shard, Slot};
 use super::shared::Shared;
 use super::status::ShardState;
 use super::topology::Topology;
@@ -49,6 +49,7 @@ pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
     fault::point("takeover.after-init");
     let header = read_header(&shared, identity.id, &mut consumer)?;
     check_owner(identity, header.as_ref())?;
+    identity.held = Some(Held::of(header.as_ref()));
     let sources = topology.sources(&shared.pipeline);
     check_mirror(identity, &consumer, &sources, header.as_ref())?;
     let planned = plan(identity.id, shared.shards, &sources, header.as_ref(), shared.pipeline.mode);
@@ -74,7 +75,6 @@ pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
     fault::point("takeover.first-commit");
     let complete = shard.is_complete();
     shard.commit_header(false, complete, true)?;
-    shard.identity.taken = true;
     fault::point("takeover.taken");
     shard.assign()?;
     shared.set_state(shard.identity.id, ShardState::Running);
@@ -83,7 +83,7 @@ pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
 
 /// Taking shard 0 over decides which of two processes goes on, so the others do not fence before it is done.
 fn wait_for_shard_0(identity: &Identity) -> Result<(), Trouble> {
-    if identity.id == 0 || identity.taken {
+    if identity.id == 0 || identity.held.is_some() {
         return Ok(());
     }
     match identity.shared.confirm.ask(&identity.shared.stop) {
@@ -224,7 +224,9 @@ fn check_owner(identity: &Identity, header: Option<&Header>) -> Result<(), Troub
             shared.shards
         )));
     }
-    if identity.id == 0 && identity.taken && header.run != shared.run {
+    // A header that is neither ours nor the one that we found tells of an owner after us.
+    let taken = identity.held.as_ref().is_some_and(|held| *held != Held::of(Some(header)));
+    if identity.id == 0 && taken && header.run != shared.run {
         return Err(Trouble::Lost(format!("another process (run {}) has taken the pipeline over", header.run)));
     }
     Ok(())
