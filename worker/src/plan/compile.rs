@@ -71,6 +71,18 @@ fn application_id(document: &Document) -> String {
     given.unwrap_or_else(|| format!("{}.{}", document.namespace().unwrap_or(DEFAULT_NAMESPACE), document.name()))
 }
 
+/// Warns of workers that can never have a shard.
+fn warn_of_idle_workers(context: &mut Context<'_>, spec: &PipelineSpec) {
+    let scaled = spec.scaling.as_ref().map(|scaling| (Path::spec("scaling").then("maxReplicas"), scaling.max_replicas));
+    let Some((path, workers)) = spec.replicas.map(|replicas| (Path::spec("replicas"), replicas)).or(scaled) else {
+        return;
+    };
+    if let Some(shards) = spec.shards.filter(|shards| workers > *shards) {
+        let message = format!("{workers} workers are more than the {shards} shards: the others have nothing to do");
+        context.warning(&path, message, None);
+    }
+}
+
 /// The parts of a pipeline, checked.
 struct Parts<'a> {
     connections: Vec<Connection>,
@@ -97,14 +109,17 @@ impl<'a> Parts<'a> {
         let parts = Self { connections, sources, graph, tables, sinks, dead_letters };
         parts.check_clusters(context, spec);
         parts.topology(spec, application_id).check(context);
+        warn_of_idle_workers(context, spec);
         parts
     }
 
     fn check_clusters(&self, context: &mut Context<'_>, spec: &PipelineSpec) {
         let at = |list: &str, index: usize| Path::spec(list).then(index).below("kafka.connection");
-        let sources = self.sources.iter().enumerate().map(|(i, source)| (at("sources", i), source.connection));
-        let sinks = self.sinks.iter().enumerate().map(|(i, sink)| (at("sinks", i), sink.connection));
-        let dead_letters = (Path::spec("errors").below("deadLetter.connection"), self.dead_letters);
+        let user = |path, connection, reads| connections::User { path, connection, reads };
+        let sources =
+            self.sources.iter().enumerate().map(|(i, source)| user(at("sources", i), source.connection, true));
+        let sinks = self.sinks.iter().enumerate().map(|(i, sink)| user(at("sinks", i), sink.connection, false));
+        let dead_letters = user(Path::spec("errors").below("deadLetter.connection"), self.dead_letters, false);
         let users: Vec<_> = sources.chain(sinks).chain([dead_letters]).collect();
         connections::check_one_cluster(context, spec.delivery, &self.connections, &users);
     }

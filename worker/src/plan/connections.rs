@@ -14,6 +14,9 @@ use super::properties;
 /// The name of a connection that has none.
 const UNNAMED: &str = "default";
 
+/// The property that decides whether host names are checked.
+const HOST_NAMES: &str = "ssl.endpoint.identification.algorithm";
+
 /// Checks the connections; they keep their places.
 pub(super) fn compile(context: &mut Context<'_>, spec: &PipelineSpec) -> Vec<Connection> {
     let path = Path::spec("connections");
@@ -48,6 +51,11 @@ fn check(context: &mut Context<'_>, kafka: &crd::KafkaConnection, path: &Path) {
         if let Some((message, help)) = properties::problem(name, value) {
             context.error(&path.then("properties").then(name.as_str()), message, help);
         }
+    }
+    if kafka.tls.is_some() && kafka.properties.get(HOST_NAMES).is_some_and(|value| value == "none") {
+        let message = "brokers' certificates are not compared with their host names";
+        let help = Some("whoever has any certificate of the authority can stand in for a broker".to_owned());
+        context.warning(&path.then("properties").then(HOST_NAMES), message, help);
     }
 }
 
@@ -92,27 +100,36 @@ pub(super) fn resolve(
     found
 }
 
-/// Checks that the nodes of an exactly-once pipeline can be on one cluster. Its id is only known when it runs; but
-/// connections without a host in common are not meant to be one.
+/// Who uses a connection, and at which place of the manifest.
+pub(super) struct User {
+    /// The field that names the connection.
+    pub(super) path: Path,
+    /// The connection, if it is known.
+    pub(super) connection: Option<usize>,
+    /// Whether records are read over it.
+    pub(super) reads: bool,
+}
+
+/// Checks that nodes which must be on one cluster can be. Its id is only known when the pipeline runs; but connections
+/// without a host in common are not meant to be one. Positions are kept where the sources are, so these always share
+/// a cluster; whatever is written shares it where output and positions are one transaction.
 pub(super) fn check_one_cluster(
     context: &mut Context<'_>,
     delivery: Delivery,
     connections: &[Connection],
-    users: &[(Path, Option<usize>)],
+    users: &[User],
 ) {
-    let Some(home) = users.iter().find_map(|(_, connection)| *connection) else { return };
-    if delivery != Delivery::ExactlyOnce {
-        return;
-    }
-    for (path, connection) in users {
-        let Some(other) = connection.filter(|other| !share_hosts(&connections[home], &connections[*other])) else {
-            continue;
+    let Some(home) = users.iter().find_map(|user| user.connection) else { return };
+    for user in users.iter().filter(|user| user.reads || delivery == Delivery::ExactlyOnce) {
+        let other = user.connection.filter(|other| !share_hosts(&connections[home], &connections[*other]));
+        let Some(other) = other.map(|other| &connections[other].name) else { continue };
+        let (why, help) = if user.reads {
+            ("all sources need one cluster", "make a pipeline for each cluster")
+        } else {
+            ("exactly once needs one cluster", "use one connection for all, or `delivery: AtLeastOnce`")
         };
-        let (home, other) = (&connections[home].name, &connections[other].name);
-        let message =
-            format!("connection `{other}` has no broker in common with `{home}`: exactly once needs one cluster");
-        let help = "use one connection for all, or `delivery: AtLeastOnce` for sinks on another cluster".to_owned();
-        context.error(path, message, Some(help));
+        let message = format!("connection `{other}` has no broker in common with `{}`: {why}", connections[home].name);
+        context.error(&user.path, message, Some(help.to_owned()));
     }
 }
 

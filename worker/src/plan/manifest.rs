@@ -320,3 +320,101 @@ impl Document {
         errors.into_iter().any(|problem| path.contains(&problem.path) || problem.path.contains(path))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const BASE: &str = include_str!("golden/base.txt");
+
+    /// A manifest with a value in every field that takes one.
+    const FULL: &str = r#"
+apiVersion: millstream.dev/v1alpha1
+kind: Pipeline
+metadata: {name: full, namespace: iot, labels: {team: iot}}
+spec:
+  applicationId: iot.full
+  connections:
+    - name: main
+      kafka:
+        bootstrapServers: a:9092,b:9092
+        tls:
+          ca: {secretRef: {name: ca, key: ca.crt}}
+          certificate: {secretRef: {name: user-cert}}
+        sasl: {mechanism: ScramSha256, secretRef: {name: user, passwordKey: secret}}
+        properties: {fetch.max.bytes: "1048576"}
+  sources:
+    - name: readings
+      kafka: {connection: main, topics: [one, two], startFrom: {position: Latest}}
+      format: {type: Csv, csv: {delimiter: "\t", header: [a, b], nullText: "-"}, timestamps: {encoding: EpochMillis}}
+      schema: [{name: a, type: "list<int>"}, {name: b, type: string}]
+      onDataLoss: Earliest
+    - name: others
+      kafka: {connection: main, topicPattern: "x.*"}
+      format: {type: Json, json: {unknownFields: Refuse}}
+      schema: [{name: a, type: string}]
+  transforms:
+    - {name: t1, from: [readings, others], filter: a IS NOT NULL}
+    - {name: t2, set: [{column: a, expression: upper(a)}]}
+    - {name: t3, rename: [{column: a, to: c}]}
+    - {name: t4, unnest: {column: c, keepEmpty: true}}
+    - name: t5
+      sql: >-
+        SELECT c
+        FROM t4
+    - {name: t6, select: [c]}
+    - {name: t7, drop: [d]}
+  sinks:
+    - {name: s, from: [t7], kafka: {connection: main, topic: o, keyColumn: c, compression: Zstd}, format: {type: Raw, raw: {binary: true}}}
+  delivery: AtLeastOnce
+  checkpoint: {interval: 1s}
+  errors: {policy: DeadLetter, deadLetter: {connection: main, topic: dead}}
+  mode: Batch
+  shards: 12
+  scaling: {minReplicas: 1, maxReplicas: 8, targetUtilizationPercent: 60, catchUp: 5m}
+  suspend: true
+  adopt: true
+  deletionPolicy: Delete
+  workerTimeout: 10s
+  worker:
+    resources: {limits: {cpu: "2", memory: 256Mi}}
+    labels: {a: b}
+    nodeSelector: {zone: x}
+    tolerations: [{key: a, operator: Exists, tolerationSeconds: 5}]
+    priorityClassName: high
+"#;
+
+    #[test]
+    fn reads_what_a_typed_reader_reads() {
+        for text in [BASE, FULL] {
+            let document = read("full.yaml", text).unwrap().remove(0);
+            let problems: Vec<String> = document.problems().map(|problem| problem.to_string()).collect();
+            assert_eq!(problems, [""; 0]);
+            let other: Pipeline = serde_saphyr::from_str(text).unwrap();
+            assert_eq!(document.pipeline.spec, other.spec);
+            assert_eq!(document.name(), other.metadata.name.unwrap());
+            assert_eq!(document.namespace(), other.metadata.namespace.as_deref());
+        }
+    }
+
+    #[test]
+    fn reads_json_and_other_line_ends() {
+        let base = read("base.yaml", BASE).unwrap().remove(0);
+        let json = serde_json::to_string_pretty(&base.pipeline).unwrap();
+        for text in [json, BASE.replace('\n', "\r\n"), format!("\u{feff}{BASE}"), format!("---\n{BASE}...\n")] {
+            let document = read("other.yaml", &text).unwrap().remove(0);
+            assert_eq!(document.pipeline.spec, base.pipeline.spec, "{text}");
+        }
+    }
+
+    #[test]
+    fn keeps_quiet_about_what_was_reported() {
+        let text = BASE.replace("{topic: cleaned}", "{topic: 5}");
+        let document = read("base.yaml", &text).unwrap().remove(0);
+        assert_eq!(document.problems().count(), 1);
+        assert!(document.is_spoiled(&Path::spec("sinks").then(0).below("kafka.topic")));
+        assert!(document.is_spoiled(&Path::spec("sinks").then(0).then("kafka")));
+        assert!(!document.is_spoiled(&Path::spec("sinks").then(0).then("format")));
+    }
+}

@@ -8,6 +8,10 @@ mod connections;
 mod context;
 pub mod diagnostic;
 pub mod duration;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod golden;
 mod graph;
 mod hash;
 pub mod manifest;
