@@ -83,7 +83,13 @@ impl Admin {
                 metadata: String::new(),
             })
             .collect();
-        let answers = self.explained(self.client.list_offsets(&places, spec, isolation, WAIT))?;
+        let ask = || self.explained(self.client.list_offsets(&places, spec, isolation, WAIT));
+        let mut answers = ask()?;
+        if answers.iter().any(|answer| answer.as_ref().is_err_and(KafkaError::is_of_an_old_leader)) {
+            // The client asks whom it remembers as leader, in the epoch that it remembers, and does not learn from this.
+            self.explained(self.client.topics(WAIT))?;
+            answers = ask()?;
+        }
         Ok(in_order(partitions, answers))
     }
 

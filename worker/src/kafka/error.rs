@@ -70,6 +70,14 @@ impl KafkaError {
         )
     }
 
+    /// Whether the question went to a former leader, or in the name of a former epoch.
+    pub fn is_of_an_old_leader(&self) -> bool {
+        matches!(
+            self.code,
+            Code::NotLeaderForPartition | Code::FencedLeaderEpoch | Code::UnknownLeaderEpoch | Code::ReplicaNotAvailable
+        )
+    }
+
     /// Whether the broker knows no such topic or partition (yet).
     pub fn is_unknown_topic(&self) -> bool {
         matches!(
