@@ -15,6 +15,7 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
@@ -30,6 +31,7 @@ import org.apache.kafka.common.utils.SecurityUtils;
  * Stranger join BOOTSTRAP GROUP TOPIC PROTOCOL  joins the group (classic or consumer) and commits what it reads until
  *                                               it is killed; prints "joined" when it has partitions
  * Stranger acls BOOTSTRAP                       on stdin: PRINCIPAL RESOURCE_TYPE PATTERN_TYPE NAME OPERATION[,…]
+ * Stranger no-acls BOOTSTRAP                    deletes all ACLs
  * </pre>
  */
 public final class Stranger {
@@ -38,6 +40,7 @@ public final class Stranger {
             case "partitions" -> partitions(args[1], args[2]);
             case "join" -> join(args[1], args[2], args[3], args[4]);
             case "acls" -> acls(args[1]);
+            case "no-acls" -> noAcls(args[1]);
             default -> {
                 System.err.println("usage: Stranger partitions|join|acls BOOTSTRAP …");
                 System.exit(2);
@@ -92,6 +95,12 @@ public final class Stranger {
         }
         try (Admin admin = Admin.create(properties(bootstrap))) {
             admin.createAcls(bindings).all().get();
+        }
+    }
+
+    private static void noAcls(String bootstrap) throws ExecutionException, InterruptedException {
+        try (Admin admin = Admin.create(properties(bootstrap))) {
+            admin.deleteAcls(List.of(AclBindingFilter.ANY)).all().get();
         }
     }
 

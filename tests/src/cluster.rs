@@ -216,6 +216,15 @@ impl Cluster {
         Ok(())
     }
 
+    /// Takes all ACLs away.
+    pub fn revoke_all(&self) -> Result<()> {
+        let mut command = self.installation.program("Stranger")?;
+        command.args(["no-acls", &self.bootstrap()]);
+        let (output, success) = run(command, "")?;
+        ensure!(success, "cannot delete ACLs: {output}");
+        Ok(())
+    }
+
     /// The end of what the brokers have said, for people who look for the cause of a failure.
     pub fn log_tail(&self) -> String {
         let mut text = String::new();

@@ -20,3 +20,5 @@ pub mod process;
 pub mod suite;
 pub mod tls;
 pub mod wait;
+
+pub use client::Client;

@@ -49,6 +49,13 @@ impl Suite {
         self
     }
 
+    /// Runs so many tests at a time, for those that mostly wait.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
     /// Runs the tests that the command line asks for.
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
@@ -136,11 +143,11 @@ impl<'a> Case<'a> {
     /// As [`Self::manifest`], with connections of one's own.
     pub fn manifest_with(&self, connections: &str, spec: &str) -> Result<PathBuf> {
         let path = self.directory.join("pipeline.yaml");
-        let mut text = format!(
-            "apiVersion: millstream.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: {}}}\nspec:\n  applicationId: {}\n",
-            self.name,
-            self.application_id()
-        );
+        let mut text =
+            format!("apiVersion: millstream.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: {}}}\nspec:\n", self.name);
+        if !spec.contains("applicationId:") {
+            let _ = writeln!(text, "  applicationId: {}", self.application_id());
+        }
         for line in connections.lines().chain(spec.trim_end().lines()) {
             let _ = writeln!(text, "  {}", line.replace('~', &format!("{}.", self.name)));
         }
