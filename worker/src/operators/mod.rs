@@ -18,4 +18,7 @@ pub use spec::{ChainSpec, KeyRule, NodeRef, NodeSpec, SinkSpec, SourceSpec, Step
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod properties;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -8,15 +8,19 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum, RecordBatch};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Datum, RecordBatch};
 use arrow::compute::kernels::numeric;
+use arrow::compute::{CastOptions, cast_with_options, nullif};
 use arrow::datatypes::{DataType, Decimal128Type, FieldRef, Float32Type, Float64Type, Schema};
 use arrow::error::ArrowError;
+use arrow::util::display::array_value_to_string;
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Result, ScalarValue};
+use datafusion_common::{Result, ScalarValue, plan_err};
 use datafusion_expr::{ColumnarValue, Operator};
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::{BinaryExpr, NegativeExpr};
+use datafusion_physical_expr::expressions::{BinaryExpr, CastExpr, NegativeExpr, TryCastExpr};
+
+use super::types::type_name;
 
 /// The most digits of a decimal.
 const MAX_PRECISION: u8 = 38;
@@ -25,10 +29,13 @@ const MAX_PRECISION: u8 = 38;
 pub(super) fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
     expr.transform_up(|node| {
         if let Some(binary) = node.downcast_ref::<BinaryExpr>() {
-            return Ok(match checked_binary(binary, schema)? {
-                Some(checked) => Transformed::yes(checked),
-                None => Transformed::no(node),
-            });
+            return checked_binary(binary, schema).map(|found| or_same(found, node));
+        }
+        if let Some(cast) = node.downcast_ref::<CastExpr>() {
+            return checked_cast(cast.expr(), cast.cast_type(), false, schema).map(|found| or_same(found, node));
+        }
+        if let Some(cast) = node.downcast_ref::<TryCastExpr>() {
+            return checked_cast(cast.expr(), cast.cast_type(), true, schema).map(|found| or_same(found, node));
         }
         if let Some(negative) = node.downcast_ref::<NegativeExpr>() {
             let operand = Arc::clone(negative.arg());
@@ -37,6 +44,35 @@ pub(super) fn checked(expr: Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Ar
         Ok(Transformed::no(node))
     })
     .map(|transformed| transformed.data)
+}
+
+fn or_same(found: Option<Arc<dyn PhysicalExpr>>, node: Arc<dyn PhysicalExpr>) -> Transformed<Arc<dyn PhysicalExpr>> {
+    found.map_or_else(|| Transformed::no(node), Transformed::yes)
+}
+
+/// Casts that would give infinity for a finite number are checked, and those that would guess a unit are refused.
+fn checked_cast(
+    source: &Arc<dyn PhysicalExpr>,
+    to: &DataType,
+    lenient: bool,
+    schema: &Schema,
+) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    let from = source.data_type(schema)?;
+    let time = |found: &DataType| matches!(found, DataType::Timestamp(..) | DataType::Date32);
+    if from.is_numeric() && time(to) {
+        return plan_err!(
+            "a number is no time before its unit is said: to_timestamp_millis(n), to_timestamp(seconds), …"
+        );
+    }
+    if time(&from) && to.is_numeric() {
+        return plan_err!("a time is no number before its unit is said: date_part('epoch', t) gives seconds");
+    }
+    let check = match (&from, to) {
+        (DataType::Float64 | DataType::Utf8, DataType::Float32) => Check::ToFloat { lenient },
+        (DataType::Utf8, DataType::Float64) => Check::ToDouble { lenient },
+        _ => return Ok(None),
+    };
+    Ok(Some(Arc::new(Checked { check, operands: vec![Arc::clone(source)] })))
 }
 
 fn checked_binary(binary: &BinaryExpr, schema: &Schema) -> Result<Option<Arc<dyn PhysicalExpr>>> {
@@ -66,6 +102,10 @@ fn range_of_decimal(expr: Arc<dyn PhysicalExpr>, result: &DataType) -> Option<Ar
 enum Check {
     /// The decimal has no more digits than its type.
     Digits,
+    /// The operand as a float; what is finite stays finite, or is null if lenient.
+    ToFloat { lenient: bool },
+    /// The operand as a double; what is finite stays finite, or is null if lenient.
+    ToDouble { lenient: bool },
     /// Minus the operand.
     Negate,
     /// The first over the second, which is not zero.
@@ -101,6 +141,8 @@ impl fmt::Display for Checked {
             (Check::Divide, [left, right]) => write!(f, "({left} / {right})"),
             (Check::Modulo, [left, right]) => write!(f, "({left} % {right})"),
             (Check::Negate, [operand]) => write!(f, "(- {operand})"),
+            (Check::ToFloat { .. }, [operand]) => write!(f, "CAST({operand} AS FLOAT)"),
+            (Check::ToDouble { .. }, [operand]) => write!(f, "CAST({operand} AS DOUBLE)"),
             (_, operands) => operands.iter().try_for_each(|operand| write!(f, "{operand}")),
         }
     }
@@ -114,7 +156,11 @@ impl Checked {
 
 impl PhysicalExpr for Checked {
     fn data_type(&self, input: &Schema) -> Result<DataType> {
-        self.operand(0)?.data_type(input)
+        match self.check {
+            Check::ToFloat { .. } => Ok(DataType::Float32),
+            Check::ToDouble { .. } => Ok(DataType::Float64),
+            _ => self.operand(0)?.data_type(input),
+        }
     }
 
     fn nullable(&self, input: &Schema) -> Result<bool> {
@@ -123,7 +169,8 @@ impl PhysicalExpr for Checked {
 
     fn return_field(&self, input: &Schema) -> Result<FieldRef> {
         let field = self.operand(0)?.return_field(input)?;
-        Ok(Arc::new(field.as_ref().clone().with_nullable(self.nullable(input)?)))
+        let field = field.as_ref().clone().with_data_type(self.data_type(input)?);
+        Ok(Arc::new(field.with_nullable(self.nullable(input)?)))
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
@@ -135,6 +182,8 @@ impl PhysicalExpr for Checked {
                 });
                 checked.map(|()| first)
             }
+            Check::ToFloat { lenient } => to_finite(&first, &DataType::Float32, lenient),
+            Check::ToDouble { lenient } => to_finite(&first, &DataType::Float64, lenient),
             Check::Negate => compute(&[first], |args| numeric::neg(args[0].get().0)),
             Check::Divide => divide(first, self.operand(1)?.evaluate(batch)?, numeric::div),
             Check::Modulo => divide(first, self.operand(1)?.evaluate(batch)?, numeric::rem),
@@ -169,6 +218,37 @@ fn divide(dividend: ColumnarValue, divisor: ColumnarValue, kernel: Kernel) -> Re
         let failing = (0..rows).any(|row| zero(row) && present(dividends, one_dividend, row));
         if failing { Err(ArrowError::DivideByZero) } else { kernel(args[0], args[1]) }
     })
+}
+
+/// Casts to a floating-point type; a number that was finite and is infinite now did not fit.
+fn to_finite(value: &ColumnarValue, to: &DataType, lenient: bool) -> Result<ColumnarValue> {
+    let options = CastOptions { safe: lenient, ..CastOptions::default() };
+    compute(std::slice::from_ref(value), |args| {
+        let source = args[0].get().0;
+        let result = cast_with_options(source, to, &options)?;
+        let infinite = |row: usize| match to {
+            DataType::Float32 => result.as_primitive::<Float32Type>().value(row).is_infinite(),
+            _ => result.as_primitive::<Float64Type>().value(row).is_infinite(),
+        };
+        let outgrown: BooleanArray = (0..result.len())
+            .map(|row| Some(result.is_valid(row) && infinite(row) && was_finite(source, row)))
+            .collect();
+        match outgrown.values().set_indices().next() {
+            None => Ok(result),
+            Some(_) if lenient => nullif(&result, &outgrown),
+            Some(row) => {
+                let found = array_value_to_string(source, row)?;
+                Err(ArrowError::CastError(format!("{found} is too large for the type {}", type_name(to))))
+            }
+        }
+    })
+}
+
+fn was_finite(source: &dyn Array, row: usize) -> bool {
+    match source.data_type() {
+        DataType::Float64 => source.as_primitive::<Float64Type>().value(row).is_finite(),
+        _ => !source.as_string::<i32>().value(row).to_lowercase().contains("inf"),
+    }
 }
 
 fn is_zero<T: ArrowPrimitiveType>(array: &dyn Array, row: usize) -> bool

@@ -74,7 +74,16 @@ fn explain(planner: &Planner, part: &Expr, error: &DataFusionError) -> SqlProble
             }
             _ => SqlProblem::new(at, clean(error)),
         },
-        Expr::Function(function) if of_types && is_signature(error) => {
+        Expr::CompoundIdentifier(path) if path.len() == 2 => {
+            let column = Expr::Identifier(path[0].clone());
+            match type_of(&column) {
+                Some(found) if !found.starts_with("struct") => {
+                    SqlProblem::new(at, format!("`{column}` is {found}, which has no fields"))
+                }
+                _ => SqlProblem::new(at, clean(error)),
+            }
+        }
+        Expr::Function(function) if is_signature(error) => {
             let types: Option<Vec<_>> = arguments(function).map(type_of).collect();
             let name = function.name.to_string().to_lowercase();
             let problem = match types {
@@ -103,7 +112,9 @@ fn root(error: &DataFusionError) -> &DataFusionError {
 
 fn is_signature(error: &DataFusionError) -> bool {
     let text = error.to_string();
-    ["No function matches", "coerce", "signature", "expects"].iter().any(|word| text.contains(word))
+    ["No function matches", "coerce", "signature", "expects", "requires", "zero arguments"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 /// The signatures that DataFusion lists, as help.

@@ -48,7 +48,7 @@ pub(super) fn higher_order(name: &str) -> Option<Arc<HigherOrderUDF>> {
 /// Whether there is a function of this name.
 pub(super) fn is_known(name: &str) -> bool {
     let name = name.to_lowercase();
-    SCALAR.contains_key(&name) || HIGHER_ORDER.contains_key(&name) || BY_SYNTAX.contains(&name.as_str())
+    SCALAR.contains_key(&name) || HIGHER_ORDER.contains_key(&name)
 }
 
 /// All names, in alphabetical order.
@@ -56,9 +56,6 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     let all: BTreeMap<&str, ()> = SCALAR.keys().chain(HIGHER_ORDER.keys()).map(|name| (name.as_str(), ())).collect();
     all.into_keys()
 }
-
-/// Names that the planner knows without a function behind them.
-const BY_SYNTAX: [&str; 0] = [];
 
 /// Why a function is refused, with what would be right; None if it is not.
 pub(super) fn refusal(name: &str) -> Option<&'static str> {
@@ -69,7 +66,7 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
     const TIME: &str = "there is no type for a time of day; use a timestamp, or text by `to_char`";
     const MAPS: &str = "there is no map type; use a struct, or a list of structs";
     Some(match name {
-        "random" | "rand" | "uuid" => REPLAY,
+        "random" | "rand" | "uuid" | "gen_random_uuid" | "newid" => REPLAY,
         "arrow_cast" | "arrow_try_cast" | "cast_to_type" | "try_cast_to_type" | "arrow_field" | "arrow_metadata"
         | "with_metadata" | "arrow_typeof" => TYPES,
         "union_extract" | "union_tag" | "version" | "input_file_name" | "file_row_index" => FILES,

@@ -2,7 +2,7 @@
 //!
 //! A file is a list of sections, separated by empty lines:
 //!
-//! * `table name type, …`, followed by a line a row with cells between `|`: the input of what follows. `NULL` is null.
+//! * `table name type, …`, followed by a line a row with cells between `|`: the input of what follows. `NULL` is null, `''` an empty text.
 //! * `value` or `filter`, an expression, `----`, and what it gives: a line a row, evaluated alone.
 //! * `query`, a SELECT from `t`, `----`, and its columns and rows.
 //! * Lines that start with `#` are comments.
@@ -152,7 +152,8 @@ fn show(column: &ArrayRef, row: usize) -> String {
         return format!("x'{}'", bytes.value(row).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")));
     }
     let options = FormatOptions::default().with_null("NULL");
-    ArrayFormatter::try_new(column.as_ref(), &options).unwrap().value(row).to_string()
+    let shown = ArrayFormatter::try_new(column.as_ref(), &options).unwrap().value(row).to_string();
+    if shown.is_empty() { "''".into() } else { shown }
 }
 
 /// The batch with the metadata columns and the clock behind the declared ones.

@@ -5,7 +5,7 @@
 //! would show (`random()`) is refused. Texts are untrusted: their size and depth are bounded before they are parsed.
 //!
 //! The way of a text: `text` (limits, parser) → `refuse` (constructs) → `names` (columns, functions) → `planner` (types,
-//! physical expression, over DataFusion) with `checked`, `clock`, `functions` and `types` → or `diagnose` (what failed,
+//! physical expression, over DataFusion) with `checked`, `clock`, `functions`, `guarded` and `types` → or `diagnose` (what failed,
 //! and where).
 
 use std::sync::Arc;
@@ -19,6 +19,7 @@ pub mod clock;
 mod diagnose;
 mod fail;
 mod functions;
+mod guarded;
 pub mod message;
 mod names;
 mod planner;
@@ -164,3 +165,6 @@ fn passes_through(ast: &Expr) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod golden;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod limits;

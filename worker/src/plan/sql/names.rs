@@ -21,7 +21,9 @@ pub(super) fn problems_of(tree: &impl Visit, table: &Schema, qualifier: Option<&
 /// The candidate that a person may have meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |candidate: &str| strsim::osa_distance(&name.to_lowercase(), &candidate.to_lowercase());
-    let near = |(far, _): &(usize, &str)| *far <= (name.chars().count() / 3).max(1);
+    // One letter is near every other one; it is only another case of itself.
+    let length = name.chars().count();
+    let near = |(far, _): &(usize, &str)| *far <= if length == 1 { 0 } else { (length / 3).max(1) };
     candidates.into_iter().map(|c| (distance(c), c)).filter(near).min_by_key(|(far, _)| *far).map(|(_, c)| c)
 }
 
@@ -95,7 +97,10 @@ impl Names<'_> {
             let columns = self.table.fields().iter().map(|f| f.name().as_str());
             self.problems.push(match nearest(&first.value, columns.chain(self.qualifier)) {
                 Some(near) => problem.help(format!("did you mean `{near}`?")),
-                None => problem.help("columns are named alone, fields of a struct as `column.field`"),
+                None => match self.qualifier {
+                    Some(node) => problem.help(format!("the node is `{node}`")),
+                    None => problem.help("columns are named alone, fields of a struct as `column.field`"),
+                },
             });
         }
     }

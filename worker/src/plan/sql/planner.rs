@@ -14,11 +14,11 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema, Result, ScalarValue, TableReference, exec_err, plan_err};
 use datafusion_expr::execution_props::ExecutionProps;
-use datafusion_expr::expr::{Cast, TryCast};
+use datafusion_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
@@ -30,7 +30,7 @@ use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlTo
 use datafusion_sql::sqlparser::ast::{self, Value, VisitMut, VisitorMut};
 
 use super::types::{SqlTypes, column_type};
-use super::{checked, clock, functions};
+use super::{checked, clock, functions, guarded};
 
 /// Plans expressions over one table.
 pub(super) struct Planner {
@@ -73,7 +73,7 @@ impl Planner {
             Ok(clock::replace(&node, &self.clock).map_or_else(|| Transformed::no(node), Transformed::yes))
         })?;
         let expr = expr.data.rewrite(&mut TypeCoercionRewriter::new(&self.schema))?.data;
-        let expr = expr.transform_up(simplify)?.data;
+        let expr = expr.transform_up(|node| simplify(node, &self.schema))?.data;
         self.physical(&expr)
     }
 
@@ -102,7 +102,7 @@ impl Planner {
 }
 
 /// What the planner would leave to DataFusion's simplifier, and constants that are cast.
-fn simplify(expr: Expr) -> Result<Transformed<Expr>> {
+fn simplify(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
         Expr::ScalarFunction(call) if matches!(call.func.name(), "coalesce" | "nvl" | "nvl2") => {
             match call.func.simplify(call.args, &SimplifyContext::default())? {
@@ -110,6 +110,7 @@ fn simplify(expr: Expr) -> Result<Transformed<Expr>> {
                 ExprSimplifyResult::Original(_) => plan_err!("{} cannot be planned", call.func.name()),
             }
         }
+        Expr::ScalarFunction(call) => replace_call(call, schema),
         Expr::Cast(Cast { expr, field }) => {
             let field = in_microseconds(field);
             match expr.as_ref() {
@@ -122,6 +123,36 @@ fn simplify(expr: Expr) -> Result<Transformed<Expr>> {
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// A call that DataFusion would get wrong, or that a record could abuse, as one that is right.
+fn replace_call(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match (call.func.name(), call.args.as_mut_slice()) {
+        // A failing `to_date(text)` says nothing about the text; the cast does, and is the same otherwise.
+        ("to_date", [text]) if text.get_type(schema)? == DataType::Utf8 => {
+            let cast = Cast::new(Box::new(text.clone()), DataType::Date32);
+            return Ok(Transformed::yes(Expr::Cast(cast)));
+        }
+        ("date_part", [part, span]) if matches!(span.get_type(schema)?, DataType::Duration(_)) => {
+            return match part {
+                Expr::Literal(value, _)
+                    if value.try_as_str().flatten().is_some_and(|p| p.eq_ignore_ascii_case("epoch")) =>
+                {
+                    Ok(Transformed::yes(guarded::seconds(span.clone())))
+                }
+                _ => plan_err!("of a span of time, only its seconds can be had: date_part('epoch', …)"),
+            };
+        }
+        // Its origin has to be in nanoseconds, unlike our timestamps.
+        ("date_bin", [_, _, origin]) => {
+            let exact = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+            *origin = Expr::Cast(Cast::new(Box::new(origin.clone()), exact));
+        }
+        _ => {}
+    }
+    let guarded = guarded::guard(&call.func);
+    let func = guarded.unwrap_or(call.func);
+    Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args: call.args })))
 }
 
 /// DataFusion plans `AT TIME ZONE` in nanoseconds, which end in 2262; our timestamps have microseconds.

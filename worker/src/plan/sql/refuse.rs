@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    self, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectFlavor,
-    SetExpr, Spanned, TableFactor, Value, Visit, Visitor,
+    self, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, LimitClause, Query,
+    Select, SelectFlavor, SetExpr, Spanned, TableFactor, Value, Visit, Visitor,
 };
 
 use super::SqlProblem;
@@ -156,7 +156,8 @@ fn refuse_from(select: &Select, problems: &mut Vec<SqlProblem>) {
         return;
     };
     if let Some(second) = select.from.get(1) {
-        problems.push(refused(start_of(second), "a second node in FROM", ONE));
+        let (what, help) = refused_table(&second.relation).unwrap_or(("a second node in FROM", ONE));
+        problems.push(refused(start_of(second), what, help));
     }
     if let Some(join) = first.joins.first() {
         problems.push(refused(start_of(join), "JOIN", ONE));
@@ -237,9 +238,23 @@ impl Constructs {
             Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
                 self.refuse(expr, "a placeholder", "write the value itself");
             }
+            Expr::BinaryOp { op, .. } => self.check_operator(expr, op),
             Expr::Function(function) => self.check_function(function),
             _ => {}
         }
+    }
+
+    /// Shifts drop bits, and `^` is exclusive-or here where most people mean a power.
+    fn check_operator(&mut self, at: &Expr, op: &BinaryOperator) {
+        use BinaryOperator as Op;
+        let problem = SqlProblem::new(start_of(at), format!("`{op}` is refused"));
+        self.problems.extend(match op {
+            Op::PGBitwiseShiftLeft | Op::PGBitwiseShiftRight => {
+                Some(problem.help("it would drop bits silently; multiply or divide by a power of two"))
+            }
+            Op::BitwiseXor | Op::PGBitwiseXor => Some(problem.help("for a power, write `power(a, b)`")),
+            _ => None,
+        });
     }
 
     fn check_function(&mut self, function: &Function) {

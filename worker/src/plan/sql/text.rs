@@ -15,7 +15,7 @@ use datafusion_sql::sqlparser::ast::{
 use datafusion_sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
-use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
+use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Word};
 
 use super::SqlProblem;
 
@@ -23,7 +23,7 @@ use super::SqlProblem;
 const MAX_BYTES: usize = 64 * 1024;
 /// The most tokens, not counting white space and comments.
 const MAX_TOKENS: usize = 4096;
-/// The deepest nesting of parentheses, brackets and braces.
+/// The deepest nesting of parentheses, brackets, braces and CASE.
 const MAX_NESTING: usize = 32;
 /// The parser's recursion: a parenthesis takes one or two levels of it.
 const MAX_RECURSION: usize = 100;
@@ -50,13 +50,15 @@ pub(super) fn on_large_stack<T: Send>(
 /// Parses an expression.
 pub(super) fn parse_expression(text: &str) -> Result<Expr, Vec<SqlProblem>> {
     let tokens = tokenize(text)?;
+    if let Some(select) = first_word(&tokens).filter(|(word, _)| word.keyword == Keyword::SELECT) {
+        let problem = SqlProblem::new(position(select.1.start), "a SELECT where an expression is expected");
+        return Err(vec![problem.help("write the expression alone, or a transform with `sql`")]);
+    }
     let mut parser = parser(tokens);
-    let mut expr = parser.parse_expr().map_err(|e| vec![syntax_problem(&e)])?;
+    let mut expr = parser.parse_expr().map_err(|e| vec![syntax_problem(&e, text)])?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
-        let problem =
-            SqlProblem::new(position(rest.span.start), format!("unexpected `{}` after the expression", rest.token));
-        return Err(vec![problem.help("one expression is expected, such as `value > 10 AND kind = 'temp'`")]);
+        return Err(vec![after_expression(&rest)]);
     }
     bound_depth(&mut expr)?;
     Ok(expr)
@@ -66,12 +68,13 @@ pub(super) fn parse_expression(text: &str) -> Result<Expr, Vec<SqlProblem>> {
 pub(super) fn parse_query(text: &str) -> Result<Box<ast::Query>, Vec<SqlProblem>> {
     let tokens = tokenize(text)?;
     refuse_other_statements(&tokens)?;
+    let from = tokens.iter().any(|token| matches!(&token.token, Token::Word(word) if word.keyword == Keyword::FROM));
     let mut parser = parser(tokens);
-    let mut query = parser.parse_query().map_err(|e| vec![syntax_problem(&e)])?;
+    let mut query = parser.parse_query().map_err(|e| vec![syntax_problem(&e, text)])?;
     while parser.consume_token(&Token::SemiColon) {}
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
-        return Err(vec![after_query(&rest)]);
+        return Err(vec![after_query(&rest, from)]);
     }
     bound_depth(&mut query)?;
     Ok(query)
@@ -113,11 +116,13 @@ fn bound_tokens(tokens: &[TokenWithSpan]) -> Result<(), Vec<SqlProblem>> {
         match token.token {
             Token::LParen | Token::LBracket | Token::LBrace => nesting += 1,
             Token::RParen | Token::RBracket | Token::RBrace => nesting = nesting.saturating_sub(1),
+            Token::Word(ref word) if word.keyword == Keyword::CASE => nesting += 1,
+            Token::Word(ref word) if word.keyword == Keyword::END => nesting = nesting.saturating_sub(1),
             _ => {}
         }
         let problem = match (count > MAX_TOKENS, nesting > MAX_NESTING) {
             (true, _) => format!("the text has more than {MAX_TOKENS} words and signs"),
-            (_, true) => format!("parentheses are nested more than {MAX_NESTING} deep"),
+            (_, true) => format!("parentheses or CASEs are nested more than {MAX_NESTING} deep"),
             _ => continue,
         };
         return Err(vec![SqlProblem::new(position(token.span.start), problem).help(SPLIT)]);
@@ -129,29 +134,53 @@ fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
     Parser::new(&StreamSql).with_recursion_limit(MAX_RECURSION).with_tokens_with_locations(tokens)
 }
 
+fn first_word(tokens: &[TokenWithSpan]) -> Option<(&Word, Span)> {
+    match tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_) | Token::SemiColon))? {
+        TokenWithSpan { token: Token::Word(word), span } => Some((word, *span)),
+        _ => None,
+    }
+}
+
 /// Statements that are no queries are refused by their first word: most of them would not even parse here.
 fn refuse_other_statements(tokens: &[TokenWithSpan]) -> Result<(), Vec<SqlProblem>> {
-    let first = tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_) | Token::SemiColon));
-    let Some(TokenWithSpan { token: Token::Word(word), span }) = first else { return Ok(()) };
-    if matches!(word.keyword, Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::FROM | Keyword::TABLE) {
+    let Some((word, span)) = first_word(tokens) else { return Ok(()) };
+    if matches!(word.keyword, Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE) {
         return Ok(());
     }
-    let problem = SqlProblem::new(position(span.start), format!("`{}` does not start a SELECT", word.value));
+    let problem = match word.keyword {
+        Keyword::NoKeyword => format!("unexpected `{}`", word.value),
+        _ => format!("{} cannot run in a stream", word.value.to_uppercase()),
+    };
+    let problem = SqlProblem::new(position(span.start), problem);
     Err(vec![problem.help("a stream runs `SELECT … FROM node WHERE …`; where the rows go is said by the sinks")])
 }
 
-fn after_query(rest: &TokenWithSpan) -> SqlProblem {
+fn after_expression(rest: &TokenWithSpan) -> SqlProblem {
+    let at = position(rest.span.start);
+    match &rest.token {
+        Token::Word(word) if word.keyword == Keyword::WHEN => {
+            SqlProblem::new(at, "a CASE without END").help("write CASE WHEN condition THEN value ELSE value END")
+        }
+        token => SqlProblem::new(at, format!("unexpected `{token}` after the expression"))
+            .help("one expression is expected, such as `value > 10 AND kind = 'temp'`"),
+    }
+}
+
+fn after_query(rest: &TokenWithSpan, has_from: bool) -> SqlProblem {
     let at = position(rest.span.start);
     match &rest.token {
         Token::Word(word) if matches!(word.keyword, Keyword::SELECT | Keyword::INSERT | Keyword::CREATE) => {
             SqlProblem::new(at, "several statements").help("a transform is one SELECT; write a transform for each")
         }
-        token => SqlProblem::new(at, format!("unexpected `{token}` after the SELECT")),
+        token => {
+            let problem = SqlProblem::new(at, format!("unexpected `{token}` after the SELECT"));
+            if has_from { problem } else { problem.help("FROM is missing: `SELECT … FROM node`") }
+        }
     }
 }
 
 /// What the parser says, in the words of this module.
-fn syntax_problem(error: &ParserError) -> SqlProblem {
+fn syntax_problem(error: &ParserError, whole: &str) -> SqlProblem {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
         ParserError::RecursionLimitExceeded => {
@@ -160,10 +189,18 @@ fn syntax_problem(error: &ParserError) -> SqlProblem {
     };
     let (message, at) = match text.rsplit_once(" at Line: ") {
         Some((message, at)) => (message, parse_location(at)),
+        None if text.ends_with("EOF") => (text.as_str(), Some(end_of(whole))),
         None => (text.as_str(), None),
     };
     let message = message.replace("Expected: ", "expected ").replace("found: ", "found ");
     SqlProblem::new(at, lower_first(&message.replace("found EOF", "found the end of the text")))
+}
+
+/// The place behind a text's last character.
+fn end_of(text: &str) -> (u32, u32) {
+    let text = text.trim_end();
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    (text.matches('\n').count() as u32 + 1, last.chars().count() as u32 + 1)
 }
 
 fn parse_location(text: &str) -> Option<(u32, u32)> {
@@ -223,22 +260,16 @@ impl VisitorMut for Balance {
     }
 }
 
-/// The operands of a left-deep chain, in order.
+/// The operands of a chain, in order, however it is nested without parentheses.
 fn flatten(whole: Expr, chain: &BinaryOperator) -> Vec<Expr> {
-    let (mut left, mut reversed) = (whole, Vec::new());
-    loop {
-        match left {
-            Expr::BinaryOp { left: next, op, right } if op == *chain => {
-                reversed.push(*right);
-                left = *next;
-            }
-            first => {
-                reversed.push(first);
-                reversed.reverse();
-                return reversed;
-            }
+    let (mut open, mut operands) = (vec![whole], Vec::new());
+    while let Some(part) = open.pop() {
+        match part {
+            Expr::BinaryOp { left, op, right } if op == *chain => open.extend([*right, *left]),
+            operand => operands.push(operand),
         }
     }
+    operands
 }
 
 fn rebuild(mut operands: std::vec::IntoIter<Expr>, op: &BinaryOperator) -> Expr {

@@ -1,5 +1,6 @@
 //! Types: SQL's names for them, people's names for them, and the set that columns can have.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
@@ -12,17 +13,23 @@ use datafusion_sql::sqlparser::ast::{
 /// The largest precision of a decimal.
 const MAX_PRECISION: u8 = 38;
 
+/// How deep lists and structs nest.
+const MAX_DEPTH: usize = 16;
+
 /// Reads types in CAST and in typed literals.
 #[derive(Debug)]
 pub(super) struct SqlTypes;
 
 impl TypePlanner for SqlTypes {
     fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
-        Ok(Some(Arc::new(Field::new("", arrow_type(sql_type)?, true))))
+        Ok(Some(Arc::new(Field::new("", arrow_type(sql_type, 0)?, true))))
     }
 }
 
-fn arrow_type(sql_type: &SqlType) -> Result<DataType> {
+fn arrow_type(sql_type: &SqlType, depth: usize) -> Result<DataType> {
+    if depth > MAX_DEPTH {
+        return plan_err!("types are nested at most {MAX_DEPTH} deep");
+    }
     Ok(match sql_type {
         SqlType::String(None) | SqlType::Text | SqlType::Varchar(None) | SqlType::Char(None) => DataType::Utf8,
         SqlType::Binary(None) | SqlType::Varbinary(None) | SqlType::Bytea => DataType::Binary,
@@ -37,9 +44,11 @@ fn arrow_type(sql_type: &SqlType) -> Result<DataType> {
             timestamp()
         }
         SqlType::Array(ArrayElemTypeDef::AngleBracket(item) | ArrayElemTypeDef::SquareBracket(item, None)) => {
-            list_of(arrow_type(item)?)
+            list_of(arrow_type(item, depth + 1)?)
         }
-        SqlType::Struct(fields, _) => DataType::Struct(fields.iter().map(struct_field).collect::<Result<Fields>>()?),
+        SqlType::Struct(fields, _) => {
+            DataType::Struct(fields.iter().map(|field| struct_field(field, depth)).collect::<Result<Fields>>()?)
+        }
         other => return plan_err!("{}", no_such_type(other)),
     })
 }
@@ -76,9 +85,9 @@ fn decimal(info: ExactNumberInfo) -> Result<DataType> {
     }
 }
 
-fn struct_field(field: &StructField) -> Result<Field> {
+fn struct_field(field: &StructField, depth: usize) -> Result<Field> {
     match &field.field_name {
-        Some(name) => Ok(Field::new(&name.value, arrow_type(&field.field_type)?, true)),
+        Some(name) => Ok(Field::new(&name.value, arrow_type(&field.field_type, depth + 1)?, true)),
         None => plan_err!("the fields of a STRUCT need names, such as STRUCT<a INT>"),
     }
 }
@@ -113,6 +122,7 @@ pub(super) fn column_type(found: &DataType) -> Result<DataType, &'static str> {
         T::Date32 | T::Date64 => T::Date32,
         T::Timestamp(..) => timestamp(),
         T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => list_of(column_type(item.data_type())?),
+        T::Struct(fields) if has_twins(fields) => return Err("give every field of the struct a name of its own"),
         T::Struct(fields) => T::Struct(fields.iter().map(|f| column_field(f)).collect::<Result<Fields, _>>()?),
         T::Null => return Err("say which type the null has, such as CAST(NULL AS STRING)"),
         T::Interval(_) | T::Duration(_) => {
@@ -121,6 +131,11 @@ pub(super) fn column_type(found: &DataType) -> Result<DataType, &'static str> {
         T::Time32(_) | T::Time64(_) => return Err("there is no type for a time of day: use `to_char`"),
         _ => return Err("there is no such type of column"),
     })
+}
+
+fn has_twins(fields: &Fields) -> bool {
+    let mut names = HashSet::new();
+    !fields.iter().all(|field| names.insert(field.name()))
 }
 
 /// As [`column_type`], keeping the field's metadata, which marks json.
