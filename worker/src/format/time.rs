@@ -52,6 +52,11 @@ impl Timestamps {
         self.micros_a_unit().is_some()
     }
 
+    /// Whether texts are as a pattern says, and may have anything in them.
+    pub(super) fn is_pattern(&self) -> bool {
+        matches!(self.notation, Notation::Pattern(_))
+    }
+
     /// Checks that what the pattern writes can be read, and says why not.
     pub(super) fn check(&self) -> Result<(), String> {
         let Notation::Pattern(pattern) = &self.notation else { return Ok(()) };

@@ -179,20 +179,23 @@ impl<'a> JsonColumn<'a> {
 
     fn write_scalar(&self, row: usize, style: &Style, out: &mut Vec<u8>) -> Checked {
         let start = out.len();
+        let timestamps = &style.timestamps;
         let written = match &self.view {
-            View::Binary(_) | View::Date(_) => {
-                out.push(b'"');
-                let written = self.view.write_text(row, &style.timestamps, out);
-                out.push(b'"');
-                written
-            }
-            View::Timestamp(_) if !style.timestamps.is_number() => {
+            View::Timestamp(_) if timestamps.is_number() => self.view.write_text(row, timestamps, out),
+            // Only a pattern can write what has to be escaped.
+            View::Timestamp(_) if timestamps.is_pattern() => {
                 let mut text = Vec::new();
-                let written = self.view.write_text(row, &style.timestamps, &mut text);
+                let written = self.view.write_text(row, timestamps, &mut text);
                 write_string(&String::from_utf8_lossy(&text), out);
                 written
             }
-            _ => self.view.write_text(row, &style.timestamps, out),
+            View::Binary(_) | View::Date(_) | View::Timestamp(_) => {
+                out.push(b'"');
+                let written = self.view.write_text(row, timestamps, out);
+                out.push(b'"');
+                written
+            }
+            _ => self.view.write_text(row, timestamps, out),
         };
         let Err(refused) = written else { return Ok(()) };
         out.truncate(start);
