@@ -33,7 +33,9 @@ impl Reading {
 
     fn line(&self) -> String {
         let Self { ts, sensor, kind, value, site, seq } = self;
-        format!("{ts},s{sensor},{kind},{value:.2},plant-{site:02},{seq},the quick brown fox jumps over the lazy dog")
+        format!(
+            "{ts},s{sensor},{kind},{value:.2},plant-{site:02},{seq},the quick brown fox jumps over the lazy dog again"
+        )
     }
 
     fn json(&self) -> String {

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use millstream_tests::wait;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -30,7 +31,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// A view of a topic's ends.
+    /// A view of a new topic's ends, once its partitions have leaders.
     pub fn new(bootstrap: &str, topic: &str) -> Result<Self> {
         let consumer = |level: &str| {
             ClientConfig::new()
@@ -38,7 +39,12 @@ impl Ends {
                 .set("isolation.level", level)
                 .create::<BaseConsumer>()
         };
-        Ok(Self { topic: topic.into(), all: consumer("read_uncommitted")?, committed: consumer("read_committed")? })
+        let ends =
+            Self { topic: topic.into(), all: consumer("read_uncommitted")?, committed: consumer("read_committed")? };
+        wait::until(&format!("topic {topic} to be ready"), TIMEOUT, || {
+            Ok(ends.written().and(ends.has_committed()).ok())
+        })?;
+        Ok(ends)
     }
 
     /// Offsets written, in transactions that are still open, too; counts commit markers as well.
