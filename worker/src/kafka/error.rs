@@ -123,6 +123,8 @@ impl KafkaError {
                 | Code::InvalidMessageSize
                 | Code::InvalidTimestamp
                 | Code::InvalidRecord
+                // What a broker says of the others in the batch of a record that it refuses.
+                | Code::InvalidDifferentRecord
                 | Code::UnsupportedForMessageFormat
                 | Code::PolicyViolation
         )
@@ -181,6 +183,7 @@ mod tests {
         assert!(error(Code::AllBrokersDown).is_unavailable());
         assert!(error(Code::SaslAuthenticationFailed).is_denied());
         assert!(error(Code::InvalidTimestamp).is_refused_record());
+        assert!(error(Code::InvalidDifferentRecord).is_refused_record());
         assert!(!error(Code::PurgeQueue).is_refused_record());
     }
 
