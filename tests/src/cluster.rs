@@ -26,7 +26,7 @@ const STOP: Duration = Duration::from_mins(1);
 /// The user that SCRAM clients log in as, and the name in clients' certificates.
 pub const USER: &str = "millstream";
 /// The password of [`USER`].
-pub const PASSWORD: &str = "a password, with = and ;";
+pub const PASSWORD: &str = "a pass word; with = in it";
 
 /// How a cluster is to be.
 #[derive(Clone, Debug, Default)]
@@ -248,7 +248,7 @@ impl Cluster {
         let properties = node.directory.join("server.properties");
         fs::write(&properties, self.properties(number)?)?;
         let mut command = self.installation.java("128m", "kafka.tools.StorageTool");
-        command.args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]).arg(properties);
+        command.env("KAFKA_LOG_LEVEL", "ERROR").args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]).arg(properties);
         if self.settings.secured {
             for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
                 command.arg("--add-scram").arg(format!("{mechanism}=[name=\"{USER}\",password=\"{PASSWORD}\"]"));
@@ -380,7 +380,7 @@ org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.plain.sasl.jaas.config=\
-org.apache.kafka.common.security.plain.PlainLoginModule required user_millstream=\"a password, with = and ;\";
+org.apache.kafka.common.security.plain.PlainLoginModule required user_millstream=\"a pass word; with = in it\";
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 ";
