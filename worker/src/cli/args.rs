@@ -12,8 +12,9 @@ Examples:
   millstream test pipeline-test.yaml     run records through a pipeline without Kafka
   millstream run pipeline.yaml           run it against the Kafka that it names
 
-Exit codes: 0 done, 1 bad manifest or failed test, 2 wrong arguments, 3 stopped and needs a person, 4 fenced by
-another process.";
+Exit codes:
+  0 done   1 bad manifest or failed test   2 wrong arguments
+  3 stopped and needs a person   4 fenced by another process";
 
 /// Kafka pipelines from a manifest, exactly once.
 #[derive(Debug, Parser)]
@@ -39,12 +40,13 @@ pub(super) enum Command {
 #[command(after_help = "\
 Examples:
   millstream run pipeline.yaml
-  millstream run pipeline.yaml --metrics :9464             metrics, /healthz and /readyz for Prometheus and probes
-  millstream run pipeline.yaml --secrets /etc/millstream   secrets as files SECRET/KEY below a folder
+  millstream run pipeline.yaml --metrics :9464            for Prometheus and probes
+  millstream run pipeline.yaml --secrets /etc/millstream  secrets as files SECRET/KEY
   MILLSTREAM_LOG=debug millstream run pipeline.yaml --log-format json
 
-Exit codes: 0 stopped by a signal or complete, 1 bad manifest, 2 wrong arguments, 3 stopped and needs a person, 4 fenced
-by another process that runs the same pipeline.")]
+Exit codes:
+  0 stopped by a signal, or complete   1 bad manifest   2 wrong arguments
+  3 stopped and needs a person   4 fenced by another process that runs the pipeline")]
 pub(super) struct RunArguments {
     /// The file with the Pipeline, or - for standard input
     #[arg(value_name = "FILE")]
@@ -83,9 +85,9 @@ pub(super) enum LogFormat {
 #[command(after_help = "\
 Examples:
   millstream check pipeline.yaml
-  millstream check --plan pipeline.yaml         also show what each pipeline compiles to
-  helm template chart | millstream check -      read standard input
-  millstream check --output json deploy/        all .yaml, .yml and .json files of a folder, for a program")]
+  millstream check --plan pipeline.yaml      also show what each pipeline compiles to
+  helm template chart | millstream check -   read standard input
+  millstream check --output json deploy/     a whole folder, for a program")]
 pub(super) struct CheckArguments {
     /// Files of manifests, folders of such files, or - for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -115,7 +117,7 @@ pub(super) enum OutputFormat {
 #[command(after_help = "\
 Examples:
   millstream test pipeline-test.yaml
-  millstream test deploy/examples/              all tests in a folder")]
+  millstream test deploy/examples/           all tests in a folder")]
 pub(super) struct TestArguments {
     /// Files with PipelineTest documents, folders of such files, or - for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -129,10 +131,10 @@ pub(super) struct TestArguments {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  millstream demo                                    cleaned sensor readings, with dead letters
-  millstream demo --list                             what there is
-  millstream demo routing --keep                     leave it running for kcat or any other Kafka client
-  millstream demo sensors --manifest > mine.yaml     the manifest, to begin with")]
+  millstream demo                                 cleaned sensor readings, dead letters
+  millstream demo --list                          what there is
+  millstream demo routing --keep                  leave it running for any Kafka client
+  millstream demo sensors --manifest > mine.yaml  the manifest, to begin with")]
 pub(super) struct DemoArguments {
     /// The example
     #[arg(value_name = "NAME", default_value = "sensors")]

@@ -18,7 +18,7 @@ pub(super) fn start(format: LogFormat, level: &str, screen: &Screen) -> Result<(
     let filter = filter(level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(screen.clone());
     let result = match format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
         LogFormat::Text => {
             let ansi = Style::of(&io::stderr()).has_colours();
             builder.with_ansi(ansi).with_target(false).try_init()

@@ -8,13 +8,14 @@ use anyhow::Context as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::args::RunArguments;
-use super::documents::{self, painted, painted_all};
+use super::args::{LogFormat, RunArguments};
+use super::documents::{self, painted};
 use super::progress::{Progress, Screen};
 use super::terminal::{Output, Style};
 use super::{Exit, Failure, files, logging};
 use crate::health::{Server, Watchdog};
 use crate::metrics::Metrics;
+use crate::plan::diagnostic::{Diagnostic, Severity};
 use crate::plan::manifest::Document;
 use crate::plan::{self, CompiledPipeline};
 use crate::shard::{Outcome, RunOptions, Runner, SecretStore};
@@ -26,44 +27,48 @@ const REDRAW: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Result<Exit> {
+    let screen = Screen::new();
+    logging::start(arguments.log_format, "info", &screen)?;
     let Some(pipeline) = read(arguments)? else { return Ok(Exit::Problems) };
     if pipeline.suspend {
         output.line(&format!("{} is suspended (`suspend: true`): nothing runs", pipeline.name))?;
         return Ok(Exit::Done);
     }
-    let screen = Screen::new();
-    logging::start(arguments.log_format, "info", &screen)?;
     let stop = stop_signals()?;
     let secrets = arguments.secrets.as_ref().map(SecretStore::directory).unwrap_or_default();
     let options = RunOptions { memory_bytes: arguments.memory, ..RunOptions::local(secrets) };
     let job = Job::start(pipeline, options, arguments.metrics)?;
     let outcome = job.watch(&screen, &stop);
-    Ok(tell(&job, &outcome))
+    tell(&job, &outcome, arguments.log_format);
+    Ok(exit_of(&outcome))
 }
 
-/// The one Pipeline to run, or None when its problems have been printed.
+/// The one Pipeline to run, or None when its problems have been told.
 fn read(arguments: &RunArguments) -> anyhow::Result<Option<CompiledPipeline>> {
     if arguments.file.is_dir() {
         let message = format!("{} is a folder; `run` takes one file", arguments.file.display());
         return Err(Failure::Usage(message).into());
     }
-    let style = Style::of(&std::io::stderr());
     let sources = files::read_all(std::slice::from_ref(&arguments.file))?;
     let found = sources.iter().map(documents::read).next().unwrap_or_default();
     if !found.problems.is_empty() {
-        found.problems.iter().for_each(|problem| eprintln!("{}\n", painted(problem, style)));
+        found.problems.iter().for_each(|problem| tell_problem(problem, arguments.log_format));
         return Ok(None);
     }
-    let document = choose(&found.pipelines, arguments)?;
-    match plan::compile(document) {
-        Ok(compiled) => {
-            compiled.warnings.iter().for_each(|warning| eprintln!("{}\n", painted(warning, style)));
-            Ok(Some(compiled.pipeline))
-        }
-        Err(problems) => {
-            eprintln!("{}", painted_all(&problems, style));
-            Ok(None)
-        }
+    let compiled = plan::compile(choose(&found.pipelines, arguments)?);
+    let problems: Vec<_> = match &compiled {
+        Ok(compiled) => compiled.warnings.iter().collect(),
+        Err(problems) => problems.iter().collect(),
+    };
+    problems.into_iter().for_each(|problem| tell_problem(problem, arguments.log_format));
+    Ok(compiled.ok().map(|compiled| compiled.pipeline))
+}
+
+fn tell_problem(problem: &Diagnostic, format: LogFormat) {
+    match (format, problem.severity) {
+        (LogFormat::Text, _) => eprintln!("{}\n", painted(problem, Style::of(&std::io::stderr()))),
+        (LogFormat::Json, Severity::Error) => tracing::error!(help = problem.help, "{}", problem.headline()),
+        (LogFormat::Json, Severity::Warning) => tracing::warn!(help = problem.help, "{}", problem.headline()),
     }
 }
 
@@ -158,21 +163,26 @@ impl Job {
     }
 }
 
-/// Says how it ended, and which exit code that is.
-fn tell(job: &Job, outcome: &Outcome) -> Exit {
-    let style = Style::of(&std::io::stderr());
+/// Says how it ended.
+fn tell(job: &Job, outcome: &Outcome, format: LogFormat) {
     let totals = job.metrics.totals();
     let sums = format!("{} in, {} out, {} bad", totals.records_in, totals.records_out, totals.dead_letters);
-    match outcome {
-        Outcome::Stopped => eprintln!("stopped after a checkpoint: {sums}"),
-        Outcome::Complete => eprintln!("complete: {sums}"),
-        Outcome::AlreadyComplete => eprintln!("this batch was complete already; nothing was done"),
-        Outcome::Failed(reasons) => {
-            reasons.iter().for_each(|reason| eprintln!("{} {reason}", style.error("stopped:")));
+    let (word, texts) = match outcome {
+        Outcome::Stopped => ("", vec![format!("stopped after a checkpoint: {sums}")]),
+        Outcome::Complete => ("", vec![format!("complete: {sums}")]),
+        Outcome::AlreadyComplete => ("", vec!["this batch was complete already; nothing was done".to_owned()]),
+        Outcome::Failed(reasons) => ("stopped:", reasons.clone()),
+        Outcome::Fenced(reason) => ("fenced:", vec![reason.clone()]),
+    };
+    let style = Style::of(&std::io::stderr());
+    for text in texts {
+        match (format, word) {
+            (LogFormat::Text, "") => eprintln!("{text}"),
+            (LogFormat::Text, word) => eprintln!("{} {text}", style.error(word)),
+            (LogFormat::Json, "") => tracing::info!(pipeline = job.name, "{text}"),
+            (LogFormat::Json, word) => tracing::error!(pipeline = job.name, "{word} {text}"),
         }
-        Outcome::Fenced(reason) => eprintln!("{} {reason}", style.error("fenced:")),
     }
-    exit_of(outcome)
 }
 
 /// The exit code of an end.

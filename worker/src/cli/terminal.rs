@@ -73,6 +73,11 @@ impl Output {
         Self { style: Style::PLAIN, inner: Box::new(inner), gone: false }
     }
 
+    /// Whether its reader went away, so that nobody sees what is written.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     /// How words are marked here.
     pub(super) fn style(&self) -> Style {
         self.style

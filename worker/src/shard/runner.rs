@@ -84,7 +84,9 @@ impl Runner {
         let prepared =
             Prepared { pipeline, options, metrics, watchdog, stop: Arc::clone(&stop), status: Arc::clone(&status) };
         let done = Arc::clone(&finish);
+        let span = tracing::info_span!("pipeline", pipeline = prepared.pipeline.name);
         let thread = std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || {
+            let _entered = span.enter();
             let outcome = supervise(&prepared);
             prepared.stop.ask();
             *done.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
@@ -166,7 +168,8 @@ fn forget_partitions(shared: &Shared) {
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    let span = tracing::Span::current();
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || span.in_scope(body));
     thread.map_err(|error| format!("the thread `{name}` cannot be started: {error}"))
 }
 

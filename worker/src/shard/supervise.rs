@@ -44,7 +44,7 @@ enum Next {
 
 /// Runs a shard to its end. Panics end the shard, not the process.
 pub fn shard_thread(shard: u32, shared: &Arc<Shared>) -> End {
-    let span = tracing::info_span!("shard", shard, generation = 0);
+    let span = tracing::info_span!(parent: None, "shard", pipeline = shared.pipeline.name, shard, generation = 0);
     let _entered = span.enter();
     match catch_unwind(AssertUnwindSafe(|| run_shard(shard, shared))) {
         Ok(end) => end,

@@ -42,10 +42,17 @@ impl Example {
         ALL.into_iter().find(|example| example.name == name)
     }
 
-    /// What it is about: the comment at the top of its manifest.
+    /// What it is about: the comment at the top of its manifest, line by line.
     pub(in crate::cli) fn about(&self) -> String {
         let lines = self.pipeline.lines().map_while(|line| line.strip_prefix("# "));
-        lines.collect::<Vec<_>>().join(" ")
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The first sentence of what it is about.
+    pub(in crate::cli) fn title(&self) -> String {
+        let about = self.about().replace('\n', " ");
+        let end = about.find(": ").into_iter().chain(about.find(". ")).min();
+        end.map_or(about.trim_end_matches('.'), |end| &about[..end]).to_owned()
     }
 
     /// A file of its folder.

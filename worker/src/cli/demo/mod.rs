@@ -30,8 +30,8 @@ const PARTITIONS: i32 = 2;
 const RECORDS: usize = 1000;
 /// A demo that takes longer does not work.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Without a new record for this long, everything has arrived.
-const QUIET: Duration = Duration::from_millis(800);
+/// Without a new record for this long, everything that was written has arrived.
+const QUIET: Duration = Duration::from_secs(5);
 /// Between two checkpoints, so that nobody waits for results.
 const CHECKPOINT: Duration = Duration::from_millis(200);
 
@@ -58,14 +58,14 @@ pub(super) fn run(arguments: &DemoArguments, output: &mut Output) -> anyhow::Res
 
 fn list(output: &mut Output) -> anyhow::Result<Exit> {
     for example in examples::ALL {
-        output.line(&format!("{:12} {}", example.name, example.about()))?;
+        output.line(&format!("{:12} {}", example.name, example.title()))?;
     }
     Ok(Exit::Done)
 }
 
 fn unknown(name: &str) -> Failure {
     let names: Vec<_> =
-        examples::ALL.iter().map(|example| format!("  {:12} {}", example.name, example.about())).collect();
+        examples::ALL.iter().map(|example| format!("  {:12} {}", example.name, example.title())).collect();
     Failure::Usage(format!("there is no example `{name}`; there are:\n{}", names.join("\n")))
 }
 
@@ -110,8 +110,11 @@ impl Demo {
                 self.report.add(&record, self.begin.elapsed());
                 last = Instant::now();
             }
-            let all_in = self.job.metrics().totals().records_in >= self.sent as u64;
-            if all_in && last.elapsed() > QUIET {
+            let totals = self.job.metrics().totals();
+            let all_in = totals.records_in >= self.sent as u64;
+            // Exact, unless something was aborted and written again; then silence tells.
+            let all_out = self.report.received() as u64 >= totals.records_out + totals.dead_letters;
+            if all_in && (all_out || last.elapsed() > QUIET) {
                 return Ok(true);
             }
         }
@@ -125,7 +128,7 @@ impl Demo {
     fn keep(&mut self, stop: &AtomicBool, output: &mut Output) -> anyhow::Result<()> {
         self.report.invite(&self.example, &self.broker.bootstrap_servers(), output)?;
         output.flush()?;
-        while !stop.load(Ordering::Relaxed) && self.job.runner().wait(Duration::ZERO).is_none() {
+        while !stop.load(Ordering::Relaxed) && !output.is_gone() && self.job.runner().wait(Duration::ZERO).is_none() {
             if let Some(record) = self.reader.next(Duration::from_millis(100))? {
                 self.report.show(&record, output)?;
                 output.flush()?;

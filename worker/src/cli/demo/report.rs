@@ -65,7 +65,7 @@ impl Report {
     ) -> std::io::Result<()> {
         let style = output.style();
         self.sent = samples.len();
-        output.line(&format!("{}: {}\n", style.heading(example.name), example.about()))?;
+        output.line(&format!("{}\n{}\n", style.heading(example.name), example.about()))?;
         output.line(&style.faint(&format!(
             "An embedded broker for trying out runs on {address}. It forgets everything when it ends, and it is no\n\
              proof of anything about faults: for that, use a real Kafka.\n"
@@ -73,8 +73,9 @@ impl Report {
         for topic in &self.inputs {
             let of_topic: Vec<_> = samples.iter().filter(|sample| sample.topic == *topic).collect();
             output.line(&format!("{}: {} in, such as", style.heading(topic), count(of_topic.len(), "record")))?;
-            for sample in of_topic.iter().take(SHOWN) {
-                output.line(&format!("    {}", bytes(sample.value.as_deref())))?;
+            let lines = of_topic.iter().map(|sample| bytes(sample.value.as_deref()));
+            for line in distinct(lines, SHOWN) {
+                output.line(&format!("    {line}"))?;
             }
         }
         output.line("")?;
@@ -93,6 +94,11 @@ impl Report {
         if output.lines.len() < SHOWN && !output.lines.contains(&line) {
             output.lines.push(line);
         }
+    }
+
+    /// How many records came out.
+    pub(super) fn received(&self) -> usize {
+        self.outputs.iter().map(|output| output.count).sum()
     }
 
     /// What came out.
@@ -149,6 +155,20 @@ impl TopicReport {
             None => value,
         }
     }
+}
+
+/// The first lines that differ from each other.
+fn distinct(lines: impl Iterator<Item = String>, most: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in lines {
+        if found.len() == most {
+            break;
+        }
+        if !found.contains(&line) {
+            found.push(line);
+        }
+    }
+    found
 }
 
 fn header(record: &PlainRecord, name: &str) -> String {
