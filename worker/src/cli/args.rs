@@ -63,7 +63,7 @@ pub(super) struct RunArguments {
     /// The memory that buffers are sized by, such as 256Mi; the container's limit without it
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub(super) memory: Option<u64>,
-    /// The form of the logs on standard error; MILLSTREAM_LOG says which there are
+    /// The form of the logs on standard error; the environment variable `MILLSTREAM_LOG` says which there are
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(super) log_format: LogFormat,
 }

@@ -74,7 +74,7 @@ fn read_text(reader: impl Read) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let place = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..place].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = memchr::memchr_iter(b'\n', &error.as_bytes()[..place]).count() + 1;
         format!("is not UTF-8 text: line {line} has a byte 0x{:02x}", error.as_bytes()[place])
     })
 }

@@ -60,7 +60,9 @@ fn read(arguments: &RunArguments) -> anyhow::Result<Option<CompiledPipeline>> {
         Ok(compiled) => compiled.warnings.iter().collect(),
         Err(problems) => problems.iter().collect(),
     };
-    problems.into_iter().for_each(|problem| tell_problem(problem, arguments.log_format));
+    for problem in problems {
+        tell_problem(problem, arguments.log_format);
+    }
     Ok(compiled.ok().map(|compiled| compiled.pipeline))
 }
 

@@ -175,7 +175,7 @@ mod tests {
         let shard = watchdog.thread("shard-0");
         assert_eq!(watchdog.overdue(), []);
         {
-            let _long = shard.enter("process", Duration::from_secs(3600));
+            let _long = shard.enter("process", Duration::from_hours(1));
             assert_eq!(watchdog.overdue(), []);
             let _short = shard.enter("encode", Duration::ZERO);
             std::thread::sleep(Duration::from_millis(1));

@@ -74,7 +74,10 @@ impl KafkaError {
     pub fn is_of_an_old_leader(&self) -> bool {
         matches!(
             self.code,
-            Code::NotLeaderForPartition | Code::FencedLeaderEpoch | Code::UnknownLeaderEpoch | Code::ReplicaNotAvailable
+            Code::NotLeaderForPartition
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::ReplicaNotAvailable
         )
     }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Histogram, IntCounter, TextEncoder};
 
 pub use self::definitions::{ALL, Definition, Kind};
@@ -177,8 +178,7 @@ impl Metrics {
     /// Sums over all shards.
     pub fn totals(&self) -> Totals {
         let lags = self.families.lag_records.collect();
-        let lags =
-            lags.iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_gauge().get_value() as i64);
+        let lags = lags.iter().flat_map(MetricFamily::get_metric).map(|metric| metric.get_gauge().get_value() as i64);
         Totals {
             records_in: sum(&self.families.records_in),
             records_out: sum(&self.families.records_out),
@@ -286,7 +286,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 fn sum(counters: &impl Collector) -> u64 {
     let families = counters.collect();
-    families.iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_counter().get_value() as u64).sum()
+    families.iter().flat_map(MetricFamily::get_metric).map(|metric| metric.get_counter().get_value() as u64).sum()
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Counters of whole numbers are exact as doubles.
+#![allow(clippy::float_cmp)]
 
 use std::collections::BTreeMap;
 

@@ -54,6 +54,7 @@ pub enum ChainError {
 
 impl Chain {
     /// Builds the chain of a checked spec.
+    #[expect(clippy::needless_pass_by_value, reason = "the compiler hands its result over")]
     pub fn new(spec: ChainSpec) -> Result<Self, ChainError> {
         let programs =
             (0..spec.sources.len()).map(|source| Program::new(&spec, source)).collect::<Result<Vec<_>, _>>()?;

@@ -19,7 +19,7 @@ use super::outputs::{Output, Values, Way};
 use super::spec::{ChainSpec, KeyRule, NodeRef, NodeSpec, SinkSpec, Step as StepSpec};
 use super::steps::{Input, Step, Unnested, Work};
 use crate::format::{Decoder, Encoder, text_form};
-use crate::plan::sql::Projected;
+use crate::plan::sql::{Projected, Select};
 
 /// What happens to the records of one source. The first table is what the decoder gives, each step adds one.
 #[derive(Debug)]
@@ -208,55 +208,29 @@ impl Builder<'_> {
     /// Adds the steps of a node.
     fn node(&mut self, place: usize, node: &NodeSpec) -> Result<(), ChainError> {
         let behind: BTreeSet<usize> = self.needs.of(NodeRef::Node(place)).into_iter().collect();
-        let schema = input_schema(self.spec, &node.name, &node.inputs)?;
-        let named = inputs_for(node, &behind);
-        let scope = Scope::new(schema, &named);
-        let inputs = self.inputs(&node.inputs, &scope.own);
-        let derived = self.reach.of(&node.inputs).any(|from| self.reach.is_derived(from));
-        let step = |inputs, work, scope: &Scope| Step {
+        let scope = Scope::new(input_schema(self.spec, &node.name, &node.inputs)?, &inputs_for(node, &behind));
+        let mut inputs = self.inputs(&node.inputs, &scope.own);
+        if let StepSpec::Select(Select { filter: Some(condition), .. }) = &node.step {
+            let keep: Vec<usize> = (0..scope.own.len()).collect();
+            let condition = scope.renumber(condition, &node.name)?;
+            self.push(node, inputs, Work::Filter { condition, keep: keep.clone() }, &scope);
+            inputs = vec![Input { table: self.steps.len(), columns: keep }];
+        }
+        let work = work_of(node, &behind, &scope)?;
+        self.push(node, inputs, work, &scope);
+        self.tables.insert(NodeRef::Node(place), self.steps.len());
+        Ok(())
+    }
+
+    fn push(&mut self, node: &NodeSpec, inputs: Vec<Input>, work: Work, scope: &Scope) {
+        self.steps.push(Step {
             name: Arc::clone(&node.name),
             inputs,
             schema: Arc::clone(&scope.schema),
             hidden: scope.hidden.clone(),
-            derived,
+            derived: self.reach.of(&node.inputs).any(|from| self.reach.is_derived(from)),
             work,
-        };
-        match &node.step {
-            StepSpec::Filter(condition) => {
-                let keep = behind.iter().map(|column| scope.own_place(*column)).collect();
-                let work = match always_true(condition) {
-                    true => Work::Pass { keep },
-                    false => Work::Filter { condition: scope.renumber(condition, &node.name)?, keep },
-                };
-                self.steps.push(step(inputs, work, &scope));
-            }
-            StepSpec::Project(columns) => {
-                let work = project(columns, &behind, &scope, &node.name)?;
-                self.steps.push(step(inputs, work, &scope));
-            }
-            StepSpec::Select(select) => {
-                let mut inputs = inputs;
-                if let Some(condition) = &select.filter {
-                    let keep: Vec<usize> = (0..scope.own.len()).collect();
-                    let condition = scope.renumber(condition, &node.name)?;
-                    self.steps.push(step(inputs, Work::Filter { condition, keep: keep.clone() }, &scope));
-                    inputs = vec![Input { table: self.steps.len(), columns: keep }];
-                }
-                let work = project(&select.columns, &behind, &scope, &node.name)?;
-                self.steps.push(step(inputs, work, &scope));
-            }
-            StepSpec::Unnest { column, keep_empty } => {
-                let keep = behind.iter().map(|place| match place == column {
-                    true => Unnested::Element,
-                    false => Unnested::Repeated(scope.own_place(*place)),
-                });
-                let (list, keep_empty) = (scope.own_place(*column), *keep_empty);
-                let work = Work::Unnest { list, keep_empty, keep: keep.collect() };
-                self.steps.push(step(inputs, work, &scope));
-            }
-        }
-        self.tables.insert(NodeRef::Node(place), self.steps.len());
-        Ok(())
+        });
     }
 
     /// The tables of the inputs that the source reaches, with these columns of them.
@@ -273,7 +247,7 @@ impl Builder<'_> {
     fn output(&self, place: usize, sink: &SinkSpec) -> Result<Output, ChainError> {
         let schema = input_schema(self.spec, &sink.name, &sink.inputs)?;
         if let Some(key) = key_of(sink) {
-            self.check_key(sink, schema, key)?;
+            check_key(sink, schema, key)?;
         }
         let ways = self.reach.of(&sink.inputs).map(|from| self.way(sink, schema, from)).collect::<Result<_, _>>()?;
         Ok(Output { sink: place, name: Arc::clone(&sink.name), ways, own_key: key_of(sink).is_some() })
@@ -292,14 +266,37 @@ impl Builder<'_> {
         let input = self.input(from, &columns).ok_or_else(missing)?;
         Ok(Way { input, key, values, derived: self.reach.is_derived(from) })
     }
+}
 
-    fn check_key(&self, sink: &SinkSpec, schema: &SchemaRef, key: usize) -> Result<(), ChainError> {
-        let what = || format!("column {key} for the key");
-        let missing = || ChainError::Missing { node: sink.name.to_string(), what: what() };
-        let field = schema.fields().get(key).ok_or_else(missing)?;
-        let found = text_form(&new_empty_array(field.data_type()));
-        found.map(|_| ()).map_err(|error| ChainError::Format { node: sink.name.to_string(), error })
-    }
+/// Whether there is a text form of the column that gives the key.
+fn check_key(sink: &SinkSpec, schema: &SchemaRef, key: usize) -> Result<(), ChainError> {
+    let what = || format!("column {key} for the key");
+    let missing = || ChainError::Missing { node: sink.name.to_string(), what: what() };
+    let field = schema.fields().get(key).ok_or_else(missing)?;
+    let found = text_form(&new_empty_array(field.data_type()));
+    found.map(|_| ()).map_err(|error| ChainError::Format { node: sink.name.to_string(), error })
+}
+
+/// What a node does, a SELECT behind its WHERE.
+fn work_of(node: &NodeSpec, behind: &BTreeSet<usize>, scope: &Scope) -> Result<Work, ChainError> {
+    Ok(match &node.step {
+        StepSpec::Filter(condition) => {
+            let keep = behind.iter().map(|column| scope.own_place(*column)).collect();
+            match always_true(condition) {
+                true => Work::Pass { keep },
+                false => Work::Filter { condition: scope.renumber(condition, &node.name)?, keep },
+            }
+        }
+        StepSpec::Project(columns) => project(columns, behind, scope, &node.name)?,
+        StepSpec::Select(select) => project(&select.columns, behind, scope, &node.name)?,
+        StepSpec::Unnest { column, keep_empty } => {
+            let keep = behind.iter().map(|place| match place == column {
+                true => Unnested::Element,
+                false => Unnested::Repeated(scope.own_place(*place)),
+            });
+            Work::Unnest { list: scope.own_place(*column), keep_empty: *keep_empty, keep: keep.collect() }
+        }
+    })
 }
 
 fn project(

@@ -124,7 +124,9 @@ impl Step {
 fn good(bad: &[BadRow], len: usize) -> BooleanArray {
     let mut mask = BooleanBufferBuilder::new(len);
     mask.append_n(len, true);
-    bad.iter().for_each(|bad| mask.set_bit(bad.row, false));
+    for bad in bad {
+        mask.set_bit(bad.row, false);
+    }
     BooleanArray::new(mask.finish(), None)
 }
 
@@ -136,9 +138,8 @@ fn mask(found: &Evaluated, len: usize) -> BooleanArray {
     }
     let good = good(&found.bad, len);
     let mut results = (0..condition.len()).map(|row| condition.is_valid(row) && condition.value(row));
-    BooleanArray::from(BooleanBuffer::from_iter(
-        good.values().iter().map(|good| good && results.next().unwrap_or(false)),
-    ))
+    let spread: BooleanBuffer = good.values().iter().map(|good| good && results.next().unwrap_or(false)).collect();
+    BooleanArray::new(spread, None)
 }
 
 fn unnest(input: &Table, list: usize, keep_empty: bool, keep: &[Unnested]) -> Result<Table, ArrowError> {

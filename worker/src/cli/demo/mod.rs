@@ -29,7 +29,7 @@ const PARTITIONS: i32 = 2;
 /// How many sample records go in: the example's own, again and again.
 const RECORDS: usize = 1000;
 /// A demo that takes longer does not work.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Without a new record for this long, everything that was written has arrived.
 const QUIET: Duration = Duration::from_secs(5);
 /// Between two checkpoints, so that nobody waits for results.

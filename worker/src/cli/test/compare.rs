@@ -46,14 +46,14 @@ pub(super) fn differences(
 fn matches(expected: &ExpectedRecord, found: &Produced) -> bool {
     let value = match &expected.value {
         None => true,
-        Some(ExpectedValue::Bytes(bytes)) => *bytes == found.value,
+        Some(ExpectedValue::Bytes(bytes)) => bytes.0 == found.value,
         Some(ExpectedValue::Json(json)) => {
             let parsed = found.value.as_deref().and_then(|value| serde_json::from_slice(value).ok());
             parsed.is_some_and(|parsed: Value| json_equal(json, &parsed))
         }
     };
     value
-        && expected.key.as_ref().is_none_or(|key| *key == found.key)
+        && expected.key.as_ref().is_none_or(|key| key.0 == found.key)
         && expected.headers.as_ref().is_none_or(|headers| *headers == found.headers)
         && expected.timestamp.is_none_or(|timestamp| timestamp.div_euclid(1000) == found.timestamp)
 }
@@ -79,7 +79,7 @@ fn letter_matches(expected: &ExpectedDeadLetter, found: &Refused) -> bool {
     expected.topic.as_deref().is_none_or(|topic| topic == &*found.place.topic)
         && expected.partition.is_none_or(|partition| partition == found.place.partition)
         && expected.offset.is_none_or(|offset| offset == found.offset)
-        && expected.value.as_ref().is_none_or(|value| *value == found.value)
+        && expected.value.as_ref().is_none_or(|value| value.0 == found.value)
         && expected.node.as_deref().is_none_or(|node| node == &*found.bad.node)
         && expected.reason.is_none_or(|reason| reason == found.bad.reason)
         && expected.message.as_deref().is_none_or(|part| found.bad.message.contains(part))
@@ -225,11 +225,11 @@ impl Shown {
 fn describe_expected(record: &ExpectedRecord) -> String {
     let mut parts = Vec::new();
     match &record.value {
-        Some(ExpectedValue::Bytes(value)) => parts.push(bytes(value.as_deref())),
+        Some(ExpectedValue::Bytes(value)) => parts.push(bytes(value.0.as_deref())),
         Some(ExpectedValue::Json(json)) => parts.push(json.to_string()),
         None => parts.push("(any value)".into()),
     }
-    parts.extend(record.key.as_ref().map(|key| format!("key={}", bytes(key.as_deref()))));
+    parts.extend(record.key.as_ref().map(|key| format!("key={}", bytes(key.0.as_deref()))));
     parts.extend(record.headers.as_ref().map(|list| headers(list)));
     parts.extend(record.timestamp.map(moment));
     parts.join("  ")
@@ -243,7 +243,7 @@ fn describe_expected_letter(letter: &ExpectedDeadLetter) -> String {
     parts.extend(letter.node.as_ref().map(|node| format!("node={node}")));
     parts.extend(letter.reason.map(|reason| format!("reason={}", reason.as_str())));
     parts.extend(letter.message.as_ref().map(|part| format!("message=…{part}…")));
-    parts.extend(letter.value.as_ref().map(|value| format!("value={}", bytes(value.as_deref()))));
+    parts.extend(letter.value.as_ref().map(|value| format!("value={}", bytes(value.0.as_deref()))));
     if parts.is_empty() { "(any dead letter)".into() } else { parts.join("  ") }
 }
 

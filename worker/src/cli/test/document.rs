@@ -54,6 +54,10 @@ pub(in crate::cli) struct Record {
     pub(in crate::cli) timestamp: Option<i64>,
 }
 
+/// A key or a value: bytes, or Kafka's null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Cell(pub(in crate::cli) Option<Vec<u8>>);
+
 /// A header of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Header {
@@ -68,10 +72,10 @@ pub(in crate::cli) struct ExpectedSink {
     pub(in crate::cli) records: Vec<ExpectedRecord>,
 }
 
-/// A record that should come out. What is None is not compared; an inner None is Kafka's null.
+/// A record that should come out. What is None is not compared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::cli) struct ExpectedRecord {
-    pub(in crate::cli) key: Option<Option<Vec<u8>>>,
+    pub(in crate::cli) key: Option<Cell>,
     pub(in crate::cli) value: Option<ExpectedValue>,
     pub(in crate::cli) headers: Option<Vec<Header>>,
     pub(in crate::cli) timestamp: Option<i64>,
@@ -81,7 +85,7 @@ pub(in crate::cli) struct ExpectedRecord {
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::cli) enum ExpectedValue {
     /// Byte for byte.
-    Bytes(Option<Vec<u8>>),
+    Bytes(Cell),
     /// As JSON: spaces, the order of fields and the notation of numbers do not count.
     Json(Value),
 }
@@ -92,7 +96,7 @@ pub(in crate::cli) struct ExpectedDeadLetter {
     pub(in crate::cli) topic: Option<String>,
     pub(in crate::cli) partition: Option<i32>,
     pub(in crate::cli) offset: Option<i64>,
-    pub(in crate::cli) value: Option<Option<Vec<u8>>>,
+    pub(in crate::cli) value: Option<Cell>,
     pub(in crate::cli) node: Option<String>,
     pub(in crate::cli) reason: Option<Reason>,
     /// A part of the message.
@@ -244,8 +248,8 @@ fn record(reader: &mut Reader<'_>, at: &At<'_>) -> Record {
     record.topic = at.field("topic").and_then(|at| reader.text(&at));
     record.partition = at.field("partition").and_then(|at| reader.natural(&at)).unwrap_or(0);
     record.offset = at.field("offset").and_then(|at| reader.natural(&at));
-    record.key = reader.bytes(at, "key").flatten();
-    record.value = reader.bytes(at, "value").flatten();
+    record.key = reader.bytes(at, "key").and_then(|cell| cell.0);
+    record.value = reader.bytes(at, "value").and_then(|cell| cell.0);
     record.headers = at.field("headers").map(|at| headers(reader, &at)).unwrap_or_default();
     record.timestamp = at.field("timestamp").and_then(|at| reader.moment(&at));
     record
@@ -258,7 +262,7 @@ fn headers(reader: &mut Reader<'_>, at: &At<'_>) -> Vec<Header> {
             continue;
         }
         let key = reader.required(&at, "key").and_then(|at| reader.text(&at));
-        let value = reader.bytes(&at, "value").flatten();
+        let value = reader.bytes(&at, "value").and_then(|cell| cell.0);
         headers.extend(key.map(|key| Header { key, value }));
     }
     headers

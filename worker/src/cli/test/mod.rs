@@ -24,7 +24,7 @@ use crate::plan::{self, CompiledPipeline};
 pub(super) use self::compare::bytes;
 pub(super) use self::document::{PipelineTest, Record, read};
 
-/// The group and version of PipelineTests.
+/// The group and version of a PipelineTest.
 pub const API_VERSION: &str = "cli.millstream.dev/v1alpha1";
 /// Their kind.
 pub const KIND: &str = "PipelineTest";

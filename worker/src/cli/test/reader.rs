@@ -9,7 +9,9 @@ use crate::plan::manifest::RawDocument;
 use crate::plan::names::suggestion;
 use crate::plan::path::Path;
 use crate::plan::schema::found;
-use crate::plan::yaml::{Content, Meaning, Node};
+use crate::plan::yaml::{Content, Meaning, Node, Scalar};
+
+use super::document::Cell;
 
 /// A node of the tree and the way to it.
 #[derive(Clone, Debug)]
@@ -100,7 +102,7 @@ impl<'a> Reader<'a> {
 
     /// A whole number that is not negative.
     pub(super) fn natural<T: TryFrom<i64>>(&mut self, at: &At<'_>) -> Option<T> {
-        let number = match at.node.scalar().map(|scalar| scalar.meaning()) {
+        let number = match at.node.scalar().map(Scalar::meaning) {
             Some(Meaning::Integer(number)) if number >= 0 => T::try_from(number).ok(),
             _ => None,
         };
@@ -121,8 +123,8 @@ impl<'a> Reader<'a> {
         moment.map(jiff::Timestamp::as_microsecond)
     }
 
-    /// Bytes, as the text `name` or as `nameBase64`: None if neither is given, Some(None) for null.
-    pub(super) fn bytes(&mut self, at: &At<'_>, name: &str) -> Option<Option<Vec<u8>>> {
+    /// Bytes, as the text `name` or as `nameBase64`: None if neither is given.
+    pub(super) fn bytes(&mut self, at: &At<'_>, name: &str) -> Option<Cell> {
         let encoded_name = format!("{name}Base64");
         match (at.field(name), at.field(&encoded_name)) {
             (None, None) => None,
@@ -130,9 +132,9 @@ impl<'a> Reader<'a> {
                 self.problem(&both.path, format!("`{name}` and `{encoded_name}` exclude each other"), None);
                 None
             }
-            (Some(plain), None) if plain.is_null() => Some(None),
-            (Some(plain), None) => self.text(&plain).map(|text| Some(text.into_bytes())),
-            (None, Some(encoded)) => self.base64(&encoded).map(Some),
+            (Some(plain), None) if plain.is_null() => Some(Cell(None)),
+            (Some(plain), None) => self.text(&plain).map(|text| Cell(Some(text.into_bytes()))),
+            (None, Some(encoded)) => self.base64(&encoded).map(|bytes| Cell(Some(bytes))),
         }
     }
 

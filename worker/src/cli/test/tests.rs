@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::document::{ExpectedRecord, ExpectedValue, Header, Record, read};
+use super::document::{Cell, ExpectedRecord, ExpectedValue, Header, Record, read};
 use super::*;
 use crate::plan::manifest;
 
@@ -70,8 +70,8 @@ spec:
     let headers = [("h", Some(b"1".to_vec())), ("none", None)];
     assert_eq!(test.inputs[1].records[1].headers, headers.map(|(key, value)| Header { key: key.into(), value }));
     let expected = &test.sinks[0].records;
-    assert_eq!(expected[0].key, Some(None));
-    assert_eq!(expected[0].value, Some(ExpectedValue::Bytes(Some(Vec::new()))));
+    assert_eq!(expected[0].key, Some(Cell(None)));
+    assert_eq!(expected[0].value, Some(ExpectedValue::Bytes(Cell(Some(Vec::new())))));
     assert_eq!(expected[1].value, Some(ExpectedValue::Json(serde_json::json!({"a": [1, 2.5, null, true, "3"]}))));
     assert_eq!(expected[2], ExpectedRecord::default());
     assert_eq!(test.dead_letters[0].reason, Some(crate::records::Reason::InvalidUtf8));

@@ -94,12 +94,12 @@ fn give(kind: &str, query: &str, input: &RecordBatch) -> String {
             .map(|select| rows_of_select(&select, input)),
         other => panic!("unknown section `{other}`"),
     };
-    given.unwrap_or_else(|problems| problems.iter().map(text_of_problem).collect())
+    given.unwrap_or_else(|problems| problems.iter().map(text_of_problem).collect::<Vec<_>>().concat())
 }
 
 fn text_of_problem(problem: &SqlProblem) -> String {
     let place = problem.position.map_or("-".into(), |(line, column)| format!("{line}:{column}"));
-    let help = problem.help.iter().map(|help| format!("  help: {help}\n")).collect::<String>();
+    let help = problem.help.as_ref().map_or(String::new(), |help| format!("  help: {help}\n"));
     format!("problem {place}: {}\n{help}", problem.message)
 }
 
@@ -117,7 +117,11 @@ fn rows(expr: &Arc<dyn PhysicalExpr>, input: &RecordBatch) -> String {
         let together: Vec<_> = (0..input.num_rows()).map(|row| Ok(show(&together, row))).collect();
         assert_eq!(alone, together, "{expr} gives something else for all rows at once");
     }
-    alone.into_iter().map(|row| row.unwrap_or_else(|error| format!("error: {error}")) + "\n").collect()
+    alone
+        .into_iter()
+        .map(|row| row.unwrap_or_else(|error| format!("error: {error}")) + "\n")
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 fn rows_of_select(select: &Select, input: &RecordBatch) -> String {
@@ -149,7 +153,9 @@ fn show(column: &ArrayRef, row: usize) -> String {
     if let Some(bytes) = column.as_any().downcast_ref::<BinaryArray>()
         && bytes.is_valid(row)
     {
-        return format!("x'{}'", bytes.value(row).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")));
+        let mut hex = String::new();
+        bytes.value(row).iter().for_each(|byte| write!(hex, "{byte:02x}").unwrap());
+        return format!("x'{hex}'");
     }
     let options = FormatOptions::default().with_null("NULL");
     let shown = ArrayFormatter::try_new(column.as_ref(), &options).unwrap().value(row).to_string();

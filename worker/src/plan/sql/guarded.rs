@@ -65,22 +65,22 @@ impl Guarded {
         // Constants alone are evaluated once, even over no rows.
         let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let mut rows = 0..if constant { 1 } else { args.number_rows };
-        let bytes = |size: Option<u64>| match size {
-            Some(size) if size <= MAX_TEXT => Ok(()),
+        let bytes = |size: u64| match size {
+            0..=MAX_TEXT => Ok(()),
             _ => exec_err!("{name} would give a text of more than {MAX_TEXT} bytes"),
         };
-        let elements = |count: Option<u64>| match count {
-            Some(count) if count <= MAX_ELEMENTS => Ok(()),
+        let elements = |count: u64| match count {
+            0..=MAX_ELEMENTS => Ok(()),
             _ => exec_err!("{name} would give a list of more than {MAX_ELEMENTS} elements"),
         };
         match self.check {
             Check::Repeat => {
                 let (texts, counts) = (Texts::new(args, 0)?, Numbers::new(args, 1)?);
-                rows.try_for_each(|row| bytes(texts.len(row).checked_mul(counts.positive(row))))
+                rows.try_for_each(|row| bytes(texts.len(row).saturating_mul(counts.positive(row))))
             }
             Check::Pad => {
                 let lengths = Numbers::new(args, 1)?;
-                rows.try_for_each(|row| bytes(Some(lengths.positive(row))))
+                rows.try_for_each(|row| bytes(lengths.positive(row)))
             }
             Check::Replace => {
                 let (texts, patterns, by) = (Texts::new(args, 0)?, Texts::new(args, 1)?, Texts::new(args, 2)?);
@@ -93,7 +93,7 @@ impl Guarded {
             },
             Check::Elements => {
                 let counts = Numbers::new(args, 1)?;
-                rows.try_for_each(|row| elements(Some(counts.positive(row))))
+                rows.try_for_each(|row| elements(counts.positive(row)))
             }
             Check::NotNull => Ok(()),
         }
@@ -101,14 +101,14 @@ impl Guarded {
 }
 
 /// The most bytes that a text has after its parts were replaced.
-fn replaced(texts: &Texts, patterns: &Texts, by: &Texts, row: usize, literal: bool) -> Option<u64> {
+fn replaced(texts: &Texts, patterns: &Texts, by: &Texts, row: usize, literal: bool) -> u64 {
     let (length, added) = (texts.len(row), by.len(row));
-    let most = length.checked_add(1)?.checked_mul(added)?.checked_add(length)?;
+    let most = (length + 1).saturating_mul(added).saturating_add(length);
     if most <= MAX_TEXT || !literal {
-        return Some(most);
+        return most;
     }
-    let (text, pattern) = (texts.value(row), patterns.value(row));
-    length.checked_add((text.matches(pattern).count() as u64).checked_mul(added)?)
+    let found = texts.value(row).matches(patterns.value(row)).count() as u64;
+    length.saturating_add(found.saturating_mul(added))
 }
 
 impl ScalarUDFImpl for Guarded {
@@ -206,14 +206,14 @@ impl Ends {
         }))
     }
 
-    fn count(&self, row: usize) -> Option<u64> {
+    fn count(&self, row: usize) -> u64 {
         let or = |numbers: &Option<Numbers>, or| numbers.as_ref().map_or(Some(or), |numbers| numbers.value(row));
         let (Some(start), Some(stop), Some(step)) = (or(&self.start, 0), self.stop.value(row), or(&self.step, 1))
         else {
-            return Some(0);
+            return 0;
         };
         let towards = (stop >= start) == (step > 0);
-        if step == 0 || !towards { Some(0) } else { Some(stop.abs_diff(start) / step.unsigned_abs() + 1) }
+        if step == 0 || !towards { 0 } else { (stop.abs_diff(start) / step.unsigned_abs()).saturating_add(1) }
     }
 }
 

@@ -83,7 +83,11 @@ fn long_and_deep_texts_are_refused() {
         ("unfinished tables", format!("SELECT a FROM {}", many("(", 32)), ""),
         ("unions", "SELECT a FROM t".to_owned() + &many(" UNION SELECT a FROM t", 700), ""),
         ("joins", "SELECT a FROM t".to_owned() + &many(" JOIN t ON b", 900), "JOIN"),
-        ("columns", format!("SELECT a{} FROM t", (0..900).map(|n| format!(", a AS c{n}")).collect::<String>()), "ok"),
+        (
+            "columns",
+            format!("SELECT a{} FROM t", (0..900).map(|n| format!(", a AS c{n}")).collect::<Vec<_>>().concat()),
+            "ok",
+        ),
         ("lambdas", format!("{}1", many("x -> ", 500)), ""),
         ("structs", nested("{'a': ", "a", "}", 30), ""),
         ("intervals", many("INTERVAL ", 500) + "'1 day'", ""),

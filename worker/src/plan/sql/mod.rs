@@ -142,7 +142,7 @@ fn plan_value(
     check(ast, table, qualifier)?;
     let planned = planner.plan(ast).map_err(|error| vec![diagnose::problem_of(planner, ast, &error)])?;
     let found = type_name(planned.field.data_type());
-    let planned = planner.as_column(planned).map_err(|reason| {
+    let planned = planned.into_column().map_err(|reason| {
         let problem =
             SqlProblem::new(text::start_of(ast), format!("the expression is {found}, which no column can be"));
         vec![problem.help(reason)]

@@ -89,15 +89,17 @@ impl Planner {
             Err(_) => exec_err!("it cannot be evaluated"),
         }
     }
+}
 
-    /// The expression as one that gives a type that columns can have; the reason if there is none.
-    pub(super) fn as_column(&self, planned: Planned) -> Result<Planned, &'static str> {
-        let wanted = column_type(planned.field.data_type())?;
-        if wanted == *planned.field.data_type() {
-            return Ok(planned);
+impl Planned {
+    /// The same as one that gives a type that columns can have; the reason if there is none.
+    pub(super) fn into_column(self) -> Result<Self, &'static str> {
+        let wanted = column_type(self.field.data_type())?;
+        if wanted == *self.field.data_type() {
+            return Ok(self);
         }
-        let field = planned.field.with_data_type(wanted.clone());
-        Ok(Planned { expr: Arc::new(CastExpr::new(planned.expr, wanted, None)), field })
+        let field = self.field.with_data_type(wanted.clone());
+        Ok(Self { expr: Arc::new(CastExpr::new(self.expr, wanted, None)), field })
     }
 }
 

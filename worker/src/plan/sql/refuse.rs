@@ -233,7 +233,7 @@ impl Constructs {
             Expr::JsonAccess { .. } => self.refuse(expr, "`:` access", "write `column['field']` for a struct"),
             Expr::Tuple(_) => self.refuse(expr, "a tuple", "write `struct(a, b)`"),
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => {
-                self.refuse(expr, "`*` in an expression", "name a column")
+                self.refuse(expr, "`*` in an expression", "name a column");
             }
             Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
                 self.refuse(expr, "a placeholder", "write the value itself");

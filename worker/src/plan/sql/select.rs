@@ -53,6 +53,9 @@ fn parts(query: &Query) -> Option<(&ast::Select, &ObjectName, Option<&Ident>)> {
     }
 }
 
+/// A column of the output, and where its name stands.
+type Item = (Projected, Option<(u32, u32)>);
+
 struct Compiler<'a> {
     table: &'a SchemaRef,
     qualifier: &'a str,
@@ -87,7 +90,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The columns of an item, and where their names stand.
-    fn item(&self, item: &SelectItem) -> Result<Vec<(Projected, Option<(u32, u32)>)>, Vec<SqlProblem>> {
+    fn item(&self, item: &SelectItem) -> Result<Vec<Item>, Vec<SqlProblem>> {
         match item {
             SelectItem::Wildcard(options) => self.star(options, start_of(item)),
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
@@ -124,11 +127,7 @@ impl<'a> Compiler<'a> {
         super::plan_value(&self.planner, ast, self.table, Some(self.qualifier), name)
     }
 
-    fn star(
-        &self,
-        options: &WildcardAdditionalOptions,
-        at: Option<(u32, u32)>,
-    ) -> Result<Vec<(Projected, Option<(u32, u32)>)>, Vec<SqlProblem>> {
+    fn star(&self, options: &WildcardAdditionalOptions, at: Option<(u32, u32)>) -> Result<Vec<Item>, Vec<SqlProblem>> {
         let mut problems = refused_options(options, at);
         let excluded = excluded(options);
         for name in &excluded {
