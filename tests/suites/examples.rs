@@ -117,7 +117,7 @@ const MERGE: Example = Example {
         "orders",
         &[
             ("100", r#"{"id":100,"customer":"Eve","total":19.99,"at":"2026-01-31T12:00:00Z","origin":"new"}"#),
-            ("101", r#"{"id":101,"customer":null,"total":0.05,"at":"2026-01-31T12:00:01.500Z","origin":"new"}"#),
+            ("101", r#"{"id":101,"customer":null,"total":0.05,"at":"2026-01-31T12:00:01.5Z","origin":"new"}"#),
             ("17", r#"{"id":17,"customer":"Ada","total":12.50,"at":"2026-01-31T12:00:00Z","origin":"old"}"#),
             ("18", r#"{"id":18,"customer":null,"total":7.00,"at":"2026-01-31T12:01:00Z","origin":"old"}"#),
         ],

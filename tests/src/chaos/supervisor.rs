@@ -23,6 +23,9 @@ const GUARD: Duration = Duration::from_mins(2);
 /// The transaction timeout of the pipeline is 10 s; the broker looks every 200 ms.
 const PAST_TIMEOUT: Duration = Duration::from_secs(11);
 
+/// Somebody who was frozen may wake up and fence a process before it comes to its fault point: then another one is started.
+const TRIES: usize = 5;
+
 /// A process, and whether it was told to end.
 struct Worker {
     process: Millstream,
@@ -191,11 +194,32 @@ impl<'a> Supervisor<'a> {
 
     fn time_out(&mut self, point: &str) -> Result<()> {
         let fault = format!("{point}=delay:{}@3", PAST_TIMEOUT.as_millis());
-        let mut worker = self.start_apart(&fault)?;
-        worker.process.wait_for_words(&["fault point"], GUARD)?;
-        thread::sleep(PAST_TIMEOUT);
-        self.live.push(worker);
-        Ok(())
+        for _ in 0..TRIES {
+            let mut worker = self.start_apart(&fault)?;
+            let delayed = wait::until("the process to be delayed", GUARD, || {
+                self.reap()?;
+                let there = worker.process.expect_words(&["fault point"]).is_ok();
+                Ok(if there { Some(true) } else { self.ended_fenced(&mut worker)?.then_some(false) })
+            })?;
+            if delayed {
+                thread::sleep(PAST_TIMEOUT);
+                self.live.push(worker);
+                return Ok(());
+            }
+        }
+        bail!("no process came to {point}");
+    }
+
+    /// Whether a process that is looked at apart was fenced; any other end is an error.
+    fn ended_fenced(&mut self, worker: &mut Worker) -> Result<bool> {
+        match worker.process.code()? {
+            None => Ok(false),
+            Some(FENCED) => {
+                self.fenced += 1;
+                Ok(true)
+            }
+            Some(code) => bail!("exit code {code} instead of the fault"),
+        }
     }
 
     /// Starts a process with a fault, which is looked at apart from the others.
@@ -206,8 +230,7 @@ impl<'a> Supervisor<'a> {
 
     fn at_point(&mut self, point: &str, stop: bool, passing: u32) -> Result<()> {
         let fault = format!("{point}={}@{passing}", if stop { "stop" } else { "kill" });
-        // Somebody who was frozen may wake up and fence the process before it comes to its point: then once more.
-        for _ in 0..5 {
+        for _ in 0..TRIES {
             let mut worker = self.start_apart(&fault)?;
             self.lead_to(point, &mut worker)?;
             let hit = self.hit(&mut worker, stop);
@@ -250,12 +273,10 @@ impl<'a> Supervisor<'a> {
             if stop && worker.process.is_stopped() {
                 return Ok(Some(true));
             }
-            match worker.process.code()? {
-                None => Ok(None),
-                Some(-9) if !stop => Ok(Some(true)),
-                Some(FENCED) => Ok(Some(false)),
-                Some(code) => bail!("exit code {code} instead of the fault"),
+            if !stop && worker.process.code()? == Some(-9) {
+                return Ok(Some(true));
             }
+            Ok(self.ended_fenced(worker)?.then_some(false))
         })
     }
 

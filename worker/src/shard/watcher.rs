@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::limits::TopicLimits;
 use super::shared::{Checkpointed, Shared, StopFlag};
 use super::topology::{TopicKey, TopicState, Topology, TopologyCell, named_topics, state_of};
-use crate::kafka::{Admin, Code, Isolation, KafkaError, OffsetSpec};
+use crate::kafka::{Admin, Isolation, KafkaError, OffsetSpec};
 use crate::metrics::Metrics;
 use crate::plan::CompiledPipeline;
 use crate::plan::pipeline::Topics;
@@ -187,7 +187,8 @@ fn report_partition(metrics: &Metrics, partition: &TopicPartition, position: Che
 
 /// Waits until a connection's cluster tells its id.
 ///
-/// Credentials and certificates that are refused are an error; anything else is waited for, and told to `waiting`.
+/// Credentials and certificates that are refused are an error; anything else is waited for, and told to `waiting`. None
+/// if somebody asked to stop meanwhile.
 pub fn cluster_id(
     admin: &Admin,
     servers: &str,
@@ -209,5 +210,5 @@ pub fn cluster_id(
             None => waiting(format!("no broker of {servers} has answered yet; trying again")),
         }
     }
-    Err(KafkaError::new("connect", Code::OperationTimedOut, "asked to stop"))
+    Ok(None)
 }

@@ -69,6 +69,9 @@ impl Events {
     }
 
     fn client_error(&self, error: KafkaError) {
+        // A broker that refuses our certificate says so in a TLS alert, which librdkafka reports as a broken connection.
+        let alert = error.message.contains("SSL alert number");
+        let error = if alert { KafkaError { code: Code::SSL, ..error } } else { error };
         self.metrics.client_error(&format!("{:?}", error.code));
         let mut state = self.state();
         // A refused login is followed by "all brokers are down", which explains nothing.
