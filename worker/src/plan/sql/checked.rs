@@ -209,15 +209,27 @@ type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
 fn divide(dividend: ColumnarValue, divisor: ColumnarValue, kernel: Kernel) -> Result<ColumnarValue> {
     compute(&[dividend, divisor], |args| {
         let ((dividends, one_dividend), (divisors, one_divisor)) = (args[0].get(), args[1].get());
-        let rows = if one_dividend { divisors.len() } else { dividends.len() };
-        let present = |array: &dyn Array, one: bool, row: usize| array.is_valid(if one { 0 } else { row });
-        let zero = |row: usize| match divisors.data_type() {
-            DataType::Float32 => is_zero::<Float32Type>(divisors, if one_divisor { 0 } else { row }),
-            _ => is_zero::<Float64Type>(divisors, if one_divisor { 0 } else { row }),
+        let present = |row: usize| dividends.is_valid(if one_dividend { 0 } else { row });
+        let zeros = zeros(divisors);
+        let fails = match zeros.first() {
+            None => false,
+            Some(_) if one_divisor => dividends.null_count() < dividends.len(),
+            Some(_) => zeros.iter().any(|row| present(*row)),
         };
-        let failing = (0..rows).any(|row| zero(row) && present(dividends, one_dividend, row));
-        if failing { Err(ArrowError::DivideByZero) } else { kernel(args[0], args[1]) }
+        if fails { Err(ArrowError::DivideByZero) } else { kernel(args[0], args[1]) }
     })
+}
+
+/// The rows of doubles or floats that are zero.
+fn zeros(array: &dyn Array) -> Vec<usize> {
+    fn of<T: ArrowPrimitiveType<Native: Default + PartialEq>>(array: &dyn Array) -> Vec<usize> {
+        let (values, zero) = (array.as_primitive::<T>().values(), T::Native::default());
+        (0..values.len()).filter(|row| values[*row] == zero && array.is_valid(*row)).collect()
+    }
+    match array.data_type() {
+        DataType::Float32 => of::<Float32Type>(array),
+        _ => of::<Float64Type>(array),
+    }
 }
 
 /// Casts to a floating-point type; a number that was finite and is infinite now did not fit.
@@ -249,13 +261,6 @@ fn was_finite(source: &dyn Array, row: usize) -> bool {
         DataType::Float64 => source.as_primitive::<Float64Type>().value(row).is_finite(),
         _ => !source.as_string::<i32>().value(row).to_lowercase().contains("inf"),
     }
-}
-
-fn is_zero<T: ArrowPrimitiveType>(array: &dyn Array, row: usize) -> bool
-where
-    T::Native: Default + PartialEq,
-{
-    array.is_valid(row) && array.as_primitive::<T>().value(row) == T::Native::default()
 }
 
 fn unary(value: &ColumnarValue, check: impl Fn(&dyn Array) -> Result<(), ArrowError>) -> Result<()> {

@@ -86,12 +86,13 @@ fn explain(planner: &Planner, part: &Expr, error: &DataFusionError) -> SqlProble
         Expr::Function(function) if is_signature(error) => {
             let types: Option<Vec<_>> = arguments(function).map(type_of).collect();
             let name = function.name.to_string().to_lowercase();
-            let problem = match types {
-                Some(types) if types.is_empty() => SqlProblem::new(at, format!("`{name}` needs arguments")),
-                Some(types) => SqlProblem::new(at, format!("`{name}` does not take ({})", types.join(", "))),
-                None => SqlProblem::new(at, format!("{name}: {}", clean(error))),
+            let found = match types {
+                Some(types) if types.is_empty() => return SqlProblem::new(at, format!("`{name}` needs arguments")),
+                Some(types) => format!("`{name}` does not take ({})", types.join(", ")),
+                None => format!("{name}: {}", clean(error)),
             };
-            problem.help(candidates(error).unwrap_or_else(|| "CAST the arguments to types that it takes".into()))
+            let help = candidates(error).unwrap_or_else(|| "CAST the arguments to types that it takes".into());
+            SqlProblem::new(at, found).help(help)
         }
         Expr::Function(function) => {
             let name = function.name.to_string().to_lowercase();

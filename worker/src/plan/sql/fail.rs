@@ -7,14 +7,18 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
-use arrow::error::ArrowError;
-use datafusion_common::{Result, ScalarValue};
+use datafusion_common::{DataFusionError, Result, ScalarValue};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 /// The function.
 pub(super) fn function() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(Fail { signature: Signature::exact(vec![DataType::Utf8], Volatility::Stable) }))
 }
+
+/// The manifest's words, which no other message's rules apply to.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refused(pub(super) String);
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Fail {
@@ -40,6 +44,7 @@ impl ScalarUDFImpl for Fail {
         }
         let messages = args.args[0].to_array(args.number_rows)?;
         let message = messages.as_string_opt::<i32>().filter(|texts| texts.is_valid(0)).map(|texts| texts.value(0));
-        Err(ArrowError::ComputeError(message.unwrap_or("fail() was called without a message").to_owned()).into())
+        let message = message.unwrap_or("fail() was called without a message").to_owned();
+        Err(DataFusionError::External(Box::new(Refused(message))))
     }
 }

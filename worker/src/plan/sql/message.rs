@@ -3,6 +3,8 @@
 use arrow::error::ArrowError;
 use datafusion_common::DataFusionError;
 
+use super::fail::Refused;
+
 /// The longest message, in characters; values of records stand in them.
 const LONGEST: usize = 400;
 
@@ -13,6 +15,7 @@ pub fn clean(error: &DataFusionError) -> String {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => return clean(inner),
         DataFusionError::Shared(inner) => return clean(inner),
         DataFusionError::Collection(errors) => return errors.first().map(clean).unwrap_or_default(),
+        DataFusionError::External(error) if error.is::<Refused>() => return shorten(&error.to_string()),
         DataFusionError::SchemaError(error, _) => error.to_string(),
         DataFusionError::Plan(text)
         | DataFusionError::Execution(text)

@@ -50,7 +50,7 @@ problem 1:1: the expression is null, which no column can be
 value
 CASE WHEN kind = 'Temp' THEN 1 ELSE fail() END
 ----
-problem 1:37: 'fail' does not support zero arguments
+problem 1:37: `fail` needs arguments
 
 value
 CASE WHEN kind = 'Temp' THEN 1 ELSE fail(value, 2) END

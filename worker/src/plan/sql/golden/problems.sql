@@ -173,7 +173,6 @@ value
 upper()
 ----
 problem 1:1: `upper` needs arguments
-  help: CAST the arguments to types that it takes
 
 value
 upper(sensorId, 1)
