@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, BinaryArray, Int64Array, UInt32Array};
+use arrow::array::{
+    Array, BinaryArray, BinaryBuilder, Int64Array, ListBuilder, StringBuilder, StructBuilder, UInt32Array,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::expressions::lit;
 use millstream_crds::format as crd;
@@ -12,7 +14,7 @@ use super::spec::{ChainSpec, KeyRule, NodeRef, NodeSpec, SinkSpec, SourceSpec, S
 use super::{Chain, metadata};
 use crate::format::Format;
 use crate::plan::sql::{Projected, compile_filter, compile_select, compile_value};
-use crate::records::{Processed, SourceBatch, TopicPartition};
+use crate::records::{self, Processed, SourceBatch, TopicPartition};
 
 /// 2026-01-02T03:04:05.000006Z.
 const NOW: i64 = 1_767_323_045_000_006;
@@ -57,6 +59,11 @@ pub(super) struct Build {
 impl Build {
     pub(super) fn new(format: Format, schema: SchemaRef) -> Self {
         Self { spec: ChainSpec { sources: vec![source(format, schema)], ..Default::default() } }
+    }
+
+    pub(super) fn source(&mut self, format: Format, schema: SchemaRef) -> NodeRef {
+        self.spec.sources.push(source(format, schema));
+        NodeRef::Source(self.spec.sources.len() - 1)
     }
 
     pub(super) fn schema_of(&self, at: NodeRef) -> SchemaRef {
@@ -276,4 +283,67 @@ fn what_is_not_needed_is_not_read() {
     let only = build.sql("only", named, "SELECT s, _offset AS o FROM t");
     build.sink("out", &[only], json(), Some("s"));
     insta::assert_snapshot!("explain", build.chain().explain());
+}
+
+#[test]
+fn forwarded_bytes_can_have_a_key_of_their_own() {
+    let mut build = Build::new(json(), schema());
+    let kept = build.filter("kept", IN, "a > 1");
+    build.sink("out", &[kept], json(), Some("s"));
+    let found = given(build, &[Some(r#"{"a":2, "s":"x", "t":1}"#), Some(r#"{"a":3}"#), None]);
+    let tombstone =
+        "bad 2 out tombstone the record has no value (a tombstone), so that its key cannot be taken from a column";
+    assert_eq!(found, format!("0 0 x {{\"a\":2, \"s\":\"x\", \"t\":1}}\n0 1 - {{\"a\":3}}\n{tombstone}\n"));
+}
+
+#[test]
+fn sources_of_several_formats_unite() {
+    let mut build = Build::new(json(), flat());
+    let other = build.source(csv(), flat());
+    let all = build.unite("all", &[IN, other]);
+    build.sink("json", &[all], json(), None);
+    build.sink("csv", &[all, IN], csv(), None);
+    let chain = build.chain();
+    let found = show(&chain.process(&batch(&[Some(r#"{"a": 1}"#)]), NOW));
+    assert_eq!(found, "0 0 k0 {\"a\": 1}\n1 0 k0 1,\n1 0 k0 1,\n");
+    let found = show(&chain.process(&SourceBatch { source: 1, ..batch(&[Some("2,y"), Some("x"), None]) }, NOW));
+    let good = "0 0 k0 {\"a\":2,\"s\":\"y\"}\n0 2 k2 -\n1 0 k0 2,y\n1 2 k2 -\n";
+    assert!(found.starts_with(&format!("{good}bad 1 in malformed")), "{found}");
+}
+
+#[test]
+fn headers_go_along_and_can_be_named() {
+    let mut headers = ListBuilder::new(StructBuilder::from_fields(records::header_fields(), 2)).with_field(Field::new(
+        "item",
+        DataType::Struct(records::header_fields()),
+        false,
+    ));
+    for row in 0..3 {
+        for header in 0..row {
+            let entry = headers.values();
+            entry.field_builder::<StringBuilder>(0).unwrap().append_value(format!("h{header}"));
+            entry.field_builder::<BinaryBuilder>(1).unwrap().append_value(format!("v{row}"));
+            entry.append(true);
+        }
+        headers.append(true);
+    }
+    let records = [Some(r#"{"a":0}"#), Some(r#"{"a":1}"#), Some(r#"{"a":2}"#)];
+    let batch = SourceBatch { headers: Some(headers.finish()), ..batch(&records) };
+    let mut build = Build::new(json(), flat());
+    let named =
+        build.sql("named", IN, "SELECT cardinality(_headers) AS n, _headers[1]['value'] AS v FROM t WHERE a <> 1");
+    build.sink("out", &[named], json(), None);
+    let processed = build.chain().process(&batch, NOW);
+    assert_eq!(show(&processed), "0 0 k0 {\"n\":0,\"v\":null}\n0 2 k2 {\"n\":2,\"v\":\"djI=\"}\n");
+    let kept = processed.sinks[0].headers.as_ref().unwrap();
+    assert_eq!((kept.value(0).len(), kept.value(1).len()), (0, 2));
+}
+
+#[test]
+fn a_function_that_panics_makes_a_record_bad() {
+    let mut build = Build::new(json(), flat());
+    let padded = build.set("padded", IN, "s", "lpad(s, a)");
+    build.sink("out", &[padded], csv(), None);
+    let found = given(build, &[Some(r#"{"a":3,"s":"x"}"#), Some(r#"{"a":-1,"s":"x"}"#)]);
+    assert_eq!(found, "0 0 k0 3,  x\nbad 1 padded expression column `s`: overflow\n");
 }

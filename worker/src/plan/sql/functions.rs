@@ -75,3 +75,23 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion_expr::Volatility;
+
+    use super::*;
+
+    #[test]
+    fn no_function_gives_something_else_when_it_runs_again() {
+        let volatile: Vec<_> =
+            SCALAR.iter().filter(|(_, function)| function.signature().volatility == Volatility::Volatile).collect();
+        assert!(volatile.is_empty(), "{volatile:?}");
+    }
+
+    #[test]
+    fn what_is_refused_is_not_offered() {
+        assert!(names().all(|name| refusal(name).is_none()));
+        assert!(is_known("UPPER") && is_known("array_transform") && !is_known("random"));
+    }
+}

@@ -27,7 +27,7 @@ pub(super) fn source(query: &Query) -> Result<String, Vec<SqlProblem>> {
     }
     if problems.is_empty() {
         let problem = SqlProblem::new(start_of(query), "FROM does not name a node");
-        return Err(vec![problem.help("nodes have one name, without dots; other names are quoted: \"my-node\"")]);
+        return Err(vec![problem.help("a node has one name, of letters, digits and `_`")]);
     }
     Err(problems)
 }
@@ -41,6 +41,9 @@ pub(super) fn compile(query: &Query, name: &str, table: &SchemaRef) -> Result<Se
     let filter = select.selection.as_ref().map(|filter| compiler.filter(filter)).transpose();
     let filter = filter.map_err(|found| problems.extend(found)).ok().flatten();
     let columns = compiler.columns(&select.projection, &mut problems);
+    if columns.is_empty() && problems.is_empty() {
+        problems.push(SqlProblem::new(start_of(select), "no column is left").help("exclude fewer of them"));
+    }
     problems.dedup();
     if problems.is_empty() { Ok(Select { filter, columns }) } else { Err(problems) }
 }

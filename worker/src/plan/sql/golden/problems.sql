@@ -565,3 +565,20 @@ SELECT CAST(NULL AS STRING) AS a, NULL AS b FROM t
 ----
 problem 1:35: the expression is null, which no column can be
   help: say which type the null has, such as CAST(NULL AS STRING)
+
+query
+SELECT * EXCLUDE (temp, sensorId, ts, on_off, price, d) FROM t
+----
+problem 1:1: no column is left
+  help: exclude fewer of them
+
+query
+SELECT temp FROM my-node
+----
+problem 1:20: unexpected `-` after the SELECT
+
+query
+SELECT temp FROM ns.t
+----
+problem 1:1: FROM does not name a node
+  help: a node has one name, of letters, digits and `_`
