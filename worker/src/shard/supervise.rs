@@ -17,6 +17,9 @@ use crate::metrics::{TakeoverReason, TransactionOutcome};
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// The longest wait before another takeover.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// How long shard 0 waits after it was fenced: who fenced it writes its header meanwhile, and is then left the pipeline.
+/// Taking back at once would fence a successor in the middle of its takeover, and be fenced by the next one.
+const FENCED_BACKOFF: Duration = Duration::from_secs(3);
 /// A run that lasted this long was a good one: the next trouble is a new one.
 const GOOD_RUN: Duration = Duration::from_secs(30);
 
@@ -80,9 +83,10 @@ fn run_shard(shard: u32, shared: &Arc<Shared>) -> End {
         if started.elapsed() > GOOD_RUN {
             backoff = FIRST_BACKOFF;
         }
-        tracing::warn!("{why}; taking the shard over again in {backoff:?}");
+        let wait = if shard == 0 && reason == TakeoverReason::Fenced { backoff.max(FENCED_BACKOFF) } else { backoff };
+        tracing::warn!("{why}; taking the shard over again in {wait:?}");
         shared.set_state(shard, ShardState::Waiting(why));
-        if shared.stop.sleep(backoff) {
+        if shared.stop.sleep(wait) {
             return End::Released;
         }
         backoff = (backoff * 2).min(MAX_BACKOFF);
