@@ -1,8 +1,8 @@
 //! The only room that knows a Kafka client. What leaves it are batches ([`crate::records`]), positions and errors.
 //!
-//! A shard owns a [`Consumer`] and a [`TransactionalProducer`] (with at-least-once also a [`PlainProducer`]) and calls
-//! them from its own thread; they block, each call at most as long as it says. One [`Admin`] a cluster serves all
-//! shards of a worker. The threads behind a client are librdkafka's and end with it.
+//! A shard owns a [`Consumer`] and a [`Producer`] (with at-least-once one more per connection) and calls them from its
+//! own thread; they block, each call at most as long as it says. One [`Admin`] a cluster serves all shards of a worker.
+//! The threads behind a client are librdkafka's and end with it.
 
 pub mod admin;
 pub mod columns;
@@ -22,5 +22,5 @@ pub use error::{Class, Code, KafkaError};
 pub use native::admin::{DescribedTopic, Isolation, NewTopic, OffsetSpec, TopicDescription};
 pub use native::client::Undelivered;
 pub use native::list::Place;
-pub use producer::{PlainProducer, Room, TransactionalProducer, WriteBatch};
+pub use producer::{Producer, Room, WriteBatch};
 pub use secrets::{SecretError, SecretStore};

@@ -41,21 +41,88 @@ pub struct WriteBatch<'a> {
     pub headers: Option<&'a ListArray>,
 }
 
-/// Topics and the queue behind them.
+/// Topics and the queue behind them; with a transactional id also the calls of its transactions.
 #[derive(Debug)]
-struct Writer {
+pub struct Producer {
     client: Arc<Client>,
     topics: HashMap<String, Topic>,
 }
 
-impl Writer {
+impl Producer {
+    /// A producer of transactions, whose transactional id is not taken over yet.
+    pub fn transactional(
+        config: &ClientConfig,
+        client: &str,
+        transactional_id: &str,
+        timeout: Duration,
+        room: Room,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, KafkaError> {
+        Self::new(&config.transactional_producer(client, transactional_id, timeout, room.queue, room.batch), metrics)
+    }
+
+    /// An idempotent producer without transactions: output of at-least-once pipelines.
+    pub fn idempotent(
+        config: &ClientConfig,
+        client: &str,
+        room: Room,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, KafkaError> {
+        Self::new(&config.plain_producer(client, room.queue, room.batch), metrics)
+    }
+
     fn new(settings: &[(String, String)], metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
         let client = Client::new(Kind::Producer, settings, Events::new(metrics))?;
         Ok(Self { client: Arc::new(client), topics: HashMap::new() })
     }
 
+    /// Takes the transactional id over: whatever its former owner left open is aborted, and he is fenced.
+    pub fn init_transactions(&self, wait: Duration) -> Result<(), KafkaError> {
+        self.client.init_transactions(wait)
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&self) -> Result<(), KafkaError> {
+        self.client.begin_transaction()
+    }
+
+    /// Adds a group's offsets to the transaction.
+    pub fn send_offsets(&self, group: &str, places: &[Place], wait: Duration) -> Result<(), KafkaError> {
+        if places.is_empty() { Ok(()) } else { self.client.send_offsets(group, places, wait) }
+    }
+
+    /// Commits; what was written is delivered first.
+    pub fn commit(&self, wait: Duration) -> Result<(), KafkaError> {
+        self.client.commit_transaction(wait)
+    }
+
+    /// Aborts.
+    pub fn abort(&self, wait: Duration) -> Result<(), KafkaError> {
+        self.client.abort_transaction(wait)
+    }
+
+    /// Waits until everything written is delivered, or failed.
+    pub fn flush(&self, wait: Duration) -> Result<(), KafkaError> {
+        self.client.flush(wait)
+    }
+
+    /// Serves callbacks.
+    pub fn poll(&self) {
+        self.client.poll(Duration::ZERO);
+    }
+
+    /// Records that could not be delivered since the last look.
+    pub fn take_undelivered(&self) -> Option<Undelivered> {
+        self.client.events().take_undelivered()
+    }
+
+    /// The last error that the client told.
+    pub fn take_error(&self) -> Option<KafkaError> {
+        self.client.events().take_error()
+    }
+
     /// Gives all records to the queue; waits for room as long as `go_on` says so. Bytes written.
-    fn write(
+    pub fn write(
         &mut self,
         topic: &str,
         compression: &str,
@@ -121,120 +188,4 @@ fn owned_headers(headers: &ListArray, row: usize) -> Option<OwnedHeaders> {
     }
     let entries = headers_of(headers, row);
     Some(OwnedHeaders::of(entries.iter().map(|(name, value)| (name.as_str(), value.as_deref()))))
-}
-
-/// A producer of a shard's transactions.
-#[derive(Debug)]
-pub struct TransactionalProducer {
-    writer: Writer,
-}
-
-impl TransactionalProducer {
-    /// A producer with a transactional id, which is not taken over yet.
-    pub fn new(
-        config: &ClientConfig,
-        client: &str,
-        transactional_id: &str,
-        timeout: Duration,
-        room: Room,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, KafkaError> {
-        let settings = config.transactional_producer(client, transactional_id, timeout, room.queue, room.batch);
-        Ok(Self { writer: Writer::new(&settings, metrics)? })
-    }
-
-    /// Takes the transactional id over: whatever its former owner left open is aborted, and he is fenced.
-    pub fn init_transactions(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.writer.client.init_transactions(wait)
-    }
-
-    /// Begins a transaction.
-    pub fn begin(&self) -> Result<(), KafkaError> {
-        self.writer.client.begin_transaction()
-    }
-
-    /// Writes records in the open transaction. Waits for room as long as `go_on` says so.
-    pub fn write(
-        &mut self,
-        topic: &str,
-        compression: &str,
-        batch: WriteBatch<'_>,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<u64, KafkaError> {
-        self.writer.write(topic, compression, batch, go_on)
-    }
-
-    /// Waits until everything written is delivered, or failed.
-    pub fn flush(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.writer.client.flush(wait)
-    }
-
-    /// Adds a group's offsets to the transaction.
-    pub fn send_offsets(&self, group: &str, places: &[Place], wait: Duration) -> Result<(), KafkaError> {
-        if places.is_empty() { Ok(()) } else { self.writer.client.send_offsets(group, places, wait) }
-    }
-
-    /// Commits.
-    pub fn commit(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.writer.client.commit_transaction(wait)
-    }
-
-    /// Aborts.
-    pub fn abort(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.writer.client.abort_transaction(wait)
-    }
-
-    /// Serves callbacks.
-    pub fn poll(&self) {
-        self.writer.client.poll(Duration::ZERO);
-    }
-
-    /// Records that could not be delivered since the last look.
-    pub fn take_undelivered(&self) -> Option<Undelivered> {
-        self.writer.client.events().take_undelivered()
-    }
-
-    /// The last error that the client told.
-    pub fn take_error(&self) -> Option<KafkaError> {
-        self.writer.client.events().take_error()
-    }
-}
-
-/// An idempotent producer without transactions: output of at-least-once pipelines.
-#[derive(Debug)]
-pub struct PlainProducer {
-    writer: Writer,
-}
-
-impl PlainProducer {
-    /// A producer.
-    pub fn new(config: &ClientConfig, client: &str, room: Room, metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
-        Ok(Self { writer: Writer::new(&config.plain_producer(client, room.queue, room.batch), metrics)? })
-    }
-
-    /// Writes records. Waits for room as long as `go_on` says so.
-    pub fn write(
-        &mut self,
-        topic: &str,
-        compression: &str,
-        batch: WriteBatch<'_>,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<u64, KafkaError> {
-        self.writer.write(topic, compression, batch, go_on)
-    }
-
-    /// Waits until everything written is delivered; an error if anything was not.
-    pub fn flush(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.writer.client.flush(wait)
-    }
-
-    /// Serves callbacks.
-    pub fn poll(&self) {
-        self.writer.client.poll(Duration::ZERO);
-    }
-
-    /// Records that could not be delivered since the last look.
-    pub fn take_undelivered(&self) -> Option<Undelivered> {
-        self.writer.client.events().take_undelivered()
-    }
 }

@@ -165,7 +165,7 @@ impl Shard<'_> {
 
     /// What became of records that could not be delivered, if there are any.
     pub fn undelivered(&mut self) -> Option<Trouble> {
-        let plain = self.plain.iter().flatten().find_map(crate::kafka::PlainProducer::take_undelivered);
+        let plain = self.plain.iter().flatten().find_map(crate::kafka::Producer::take_undelivered);
         let undelivered = self.producer.take_undelivered().or(plain)?;
         let error = undelivered.error;
         tracing::warn!(shard = self.identity.id, records = undelivered.records, "not delivered: {error}");

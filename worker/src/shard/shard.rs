@@ -9,7 +9,7 @@ use super::isolation::Isolation;
 use super::shared::{Checkpointed, Shared};
 use super::topology::Topology;
 use crate::health::ThreadWatch;
-use crate::kafka::{Assigned, Consumer, PlainProducer, TransactionalProducer};
+use crate::kafka::{Assigned, Consumer, Producer};
 use crate::metrics::ShardMetrics;
 use crate::records::TopicPartition;
 
@@ -100,9 +100,9 @@ pub struct Shard<'a> {
     /// Reads sources, and headers at a takeover.
     pub consumer: Consumer,
     /// Writes headers, and with exactly-once everything.
-    pub producer: TransactionalProducer,
+    pub producer: Producer,
     /// With at-least-once: a producer of output a connection.
-    pub plain: Vec<Option<PlainProducer>>,
+    pub plain: Vec<Option<Producer>>,
     /// The partitions, by the consumer's slots.
     pub slots: Vec<Slot>,
     /// The source topics as the next header names them.

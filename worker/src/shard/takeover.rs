@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::status::ShardState;
 use super::topology::Topology;
 use crate::fault;
-use crate::kafka::{Consumer, PlainProducer, Room, TransactionalProducer};
+use crate::kafka::{Consumer, Producer, Room};
 use crate::plan::pipeline::{Delivery, ErrorPolicy};
 use crate::records::TopicPartition;
 
@@ -156,9 +156,9 @@ fn make_consumer(identity: &Identity) -> Result<Consumer, Trouble> {
     consumer.map_err(|error| Trouble::Stop(error.to_string()))
 }
 
-fn make_producer(identity: &Identity, topology: &Topology) -> Result<TransactionalProducer, Trouble> {
+fn make_producer(identity: &Identity, topology: &Topology) -> Result<Producer, Trouble> {
     let shared = &identity.shared;
-    let producer = TransactionalProducer::new(
+    let producer = Producer::transactional(
         &shared.configs[shared.home()],
         &client_name(identity),
         &format!("{}.{}", shared.pipeline.application_id, identity.id),
@@ -181,14 +181,14 @@ fn room(shared: &Shared, topology: &Topology) -> Room {
     Room { queue: shared.budget.queue, batch }
 }
 
-fn make_plain(identity: &Identity, topology: &Topology) -> Result<Vec<Option<PlainProducer>>, Trouble> {
+fn make_plain(identity: &Identity, topology: &Topology) -> Result<Vec<Option<Producer>>, Trouble> {
     let shared = &identity.shared;
     let mut plain = Vec::new();
     for (connection, config) in shared.configs.iter().enumerate() {
         let wanted = shared.pipeline.delivery == Delivery::AtLeastOnce && writes_to(shared, connection);
         plain.push(if wanted {
             let metrics = Arc::clone(&shared.metrics);
-            Some(PlainProducer::new(config, &client_name(identity), room(shared, topology), metrics)?)
+            Some(Producer::idempotent(config, &client_name(identity), room(shared, topology), metrics)?)
         } else {
             None
         });
@@ -232,7 +232,7 @@ fn check_owner(identity: &Identity, header: Option<&Header>) -> Result<(), Troub
     Ok(())
 }
 
-fn init_transactions(identity: &Identity, producer: &TransactionalProducer) -> Result<(), Trouble> {
+fn init_transactions(identity: &Identity, producer: &Producer) -> Result<(), Trouble> {
     let shared = &identity.shared;
     loop {
         match producer.init_transactions(WAIT) {
