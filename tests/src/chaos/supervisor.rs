@@ -114,11 +114,6 @@ impl<'a> Supervisor<'a> {
                 false
             }
             Ok(Some(DONE)) if worker.told => false,
-            // A known defect (docs/soak.md): it must cost no record, and is told wherever it happens.
-            Ok(Some(ABORTED)) => {
-                eprintln!("CRASH of process {}: {}", worker.process.id(), last_line(&worker.process));
-                false
-            }
             other => {
                 error = Some(format!("process {}: {other:?}\n{}", worker.process.id(), tail(&worker.process)));
                 false
@@ -294,13 +289,6 @@ impl<'a> Supervisor<'a> {
         self.live.push(worker);
         Ok(())
     }
-}
-
-/// What `Millstream::code` gives for a process that its memory allocator ended.
-const ABORTED: i32 = -6;
-
-fn last_line(process: &Millstream) -> String {
-    process.output().lines().last().unwrap_or("no output").to_owned()
 }
 
 fn tail(process: &Millstream) -> String {
