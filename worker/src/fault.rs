@@ -11,6 +11,7 @@ pub const POINTS: &[&str] = &[
     "takeover.header-read",
     "takeover.before-init",
     "takeover.after-init",
+    "takeover.header-read-again",
     "takeover.restored",
     "takeover.first-commit",
     "takeover.taken",

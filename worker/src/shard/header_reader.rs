@@ -21,10 +21,10 @@ const STALLED: Duration = Duration::from_secs(30);
 /// Reads from the tail, doubling the distance until a header appears or the log's start is reached. A search ends when
 /// the *position* has reached the last stable offset, even if only markers and aborted records follow.
 pub fn read_header(shared: &Shared, shard: u32, consumer: &mut Consumer) -> Result<Option<Header>, Trouble> {
-    let partition = TopicPartition { topic: shared.state_topic().into(), partition: shard as i32 };
+    let partition = header_partition(shared, shard);
     let (start, end) = (
-        bound(shared, shard, &partition, OffsetSpec::Earliest)?,
-        bound(shared, shard, &partition, OffsetSpec::Latest)?,
+        bound(shared, shard, &partition, OffsetSpec::Earliest, Isolation::ReadCommitted)?,
+        bound(shared, shard, &partition, OffsetSpec::Latest, Isolation::ReadCommitted)?,
     );
     let mut distance = FIRST_DISTANCE;
     loop {
@@ -42,11 +42,32 @@ pub fn read_header(shared: &Shared, shard: u32, consumer: &mut Consumer) -> Resu
     }
 }
 
+/// Whether `header` is still the shard's last one, and nobody is about to write another.
+///
+/// What is read after a takeover may be newer than its header if another process has taken over since: a process that
+/// was frozen in between learns so only from the next transaction. Before a difference is told as a loss, this is asked.
+pub fn is_last(shared: &Shared, shard: u32, consumer: &mut Consumer, header: Option<&Header>) -> Result<bool, Trouble> {
+    let partition = header_partition(shared, shard);
+    let end = bound(shared, shard, &partition, OffsetSpec::Latest, Isolation::ReadUncommitted)?;
+    let stable = bound(shared, shard, &partition, OffsetSpec::Latest, Isolation::ReadCommitted)?;
+    Ok(stable >= end && read_header(shared, shard, consumer)?.as_ref() == header)
+}
+
+fn header_partition(shared: &Shared, shard: u32) -> TopicPartition {
+    TopicPartition { topic: shared.state_topic().into(), partition: shard as i32 }
+}
+
 /// An offset of the partition; an unknown topic in the metadata is waited for, never read as "no header".
-fn bound(shared: &Shared, shard: u32, partition: &TopicPartition, spec: OffsetSpec) -> Result<i64, Trouble> {
+fn bound(
+    shared: &Shared,
+    shard: u32,
+    partition: &TopicPartition,
+    spec: OffsetSpec,
+    isolation: Isolation,
+) -> Result<i64, Trouble> {
     let admin = &shared.admins[shared.home()];
     loop {
-        let answer = admin.list_offsets(std::slice::from_ref(partition), spec, Isolation::ReadCommitted);
+        let answer = admin.list_offsets(std::slice::from_ref(partition), spec, isolation);
         let error = match answer.map(|mut answers| answers.pop()) {
             Ok(Some(Ok(offset))) => return Ok(offset),
             Ok(Some(Err(error))) | Err(error) => error,

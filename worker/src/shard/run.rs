@@ -10,7 +10,7 @@ use super::output::Poison;
 use super::resolve::position_after_loss;
 use super::shard::{Shard, Slot};
 use super::status::ShardState;
-use super::takeover::{header_topics, new_slots, transaction_timeout};
+use super::takeover::{header_topics, new_slots, stop_if_last, transaction_timeout};
 use crate::kafka::{ConsumerEvent, DescribedTopic, Polled};
 use crate::records::{Processed, SourceBatch, TopicPartition};
 
@@ -193,7 +193,12 @@ impl Shard<'_> {
     fn lost_position(&mut self, slot: u32, why: &str) -> Result<(), Trouble> {
         let index = slot as usize;
         self.same_topics()?;
-        let offset = position_after_loss(self.shared(), &self.slots[index], why)?;
+        let offset = match position_after_loss(self.shared(), &self.slots[index], why) {
+            Err(Trouble::Stop(why)) => {
+                return Err(stop_if_last(self.identity, &mut self.consumer, Some(&self.committed), why));
+            }
+            offset => offset?,
+        };
         self.consumer.move_to(slot, offset)?;
         (self.slots[index].next, self.slots[index].leader_epoch) = (offset, -1);
         self.progress.moved = true;

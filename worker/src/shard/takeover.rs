@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::error::Trouble;
 use super::header::{Header, HeaderTopic, MirrorMark};
-use super::header_reader::read_header;
+use super::header_reader::{is_last, read_header};
 use super::resolve::resolve;
 use super::restore::{SourceTopic, plan};
 use super::shard::{Held, Identity, Progress, Shard, Slot};
@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::status::ShardState;
 use super::topology::Topology;
 use crate::fault;
-use crate::kafka::{Consumer, Producer, Room};
+use crate::kafka::{Code, Consumer, KafkaError, Producer, Room};
 use crate::plan::pipeline::{Delivery, ErrorPolicy};
 use crate::records::TopicPartition;
 
@@ -50,10 +50,12 @@ pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
     let header = read_header(&shared, identity.id, &mut consumer)?;
     check_owner(identity, header.as_ref())?;
     identity.held = Some(Held::of(header.as_ref()));
+    fault::point("takeover.header-read-again");
     let sources = topology.sources(&shared.pipeline);
-    check_mirror(identity, &consumer, &sources, header.as_ref())?;
-    let planned = plan(identity.id, shared.shards, &sources, header.as_ref(), shared.pipeline.mode);
-    let slots = resolve(&shared, planned)?;
+    let slots = match positions(identity, &consumer, &sources, header.as_ref()) {
+        Err(Trouble::Stop(why)) => return Err(stop_if_last(identity, &mut consumer, header.as_ref(), why)),
+        slots => slots?,
+    };
     fault::point("takeover.restored");
     let plain = make_plain(identity, &topology)?;
     let mut shard = Shard {
@@ -79,6 +81,30 @@ pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
     shard.assign()?;
     shared.set_state(shard.identity.id, ShardState::Running);
     Ok(shard)
+}
+
+/// Where the shard goes on.
+fn positions(
+    identity: &Identity,
+    consumer: &Consumer,
+    sources: &[SourceTopic],
+    header: Option<&Header>,
+) -> Result<Vec<Slot>, Trouble> {
+    check_mirror(identity, consumer, sources, header)?;
+    let shared = &identity.shared;
+    resolve(shared, plan(identity.id, shared.shards, sources, header, shared.pipeline.mode))
+}
+
+/// What looks lost to a process that was overtaken without knowing is not: the other one has moved on.
+pub fn stop_if_last(identity: &Identity, consumer: &mut Consumer, header: Option<&Header>, why: String) -> Trouble {
+    match is_last(&identity.shared, identity.id, consumer, header) {
+        Ok(true) => Trouble::Stop(why),
+        Ok(false) => {
+            let doing = format!("take shard {} over", identity.id);
+            Trouble::Fenced(KafkaError::new(doing, Code::Fenced, "another process has written its header since"))
+        }
+        Err(trouble) => trouble,
+    }
 }
 
 /// Taking shard 0 over decides which of two processes goes on, so the others do not fence before it is done.
