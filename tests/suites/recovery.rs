@@ -304,13 +304,9 @@ fn made_again_while_running(case: &Case<'_>) -> Result<()> {
     // The goal is 10 s.
     pipeline.expect_exit(STOPPED, Duration::from_secs(100))?;
     pipeline.expect_words(&[&case.topic("in")])?;
-    // What was read of the new topic before it was seen to be another one is there once, and the stop says where.
-    let mut again: Vec<String> = case.client.read(&case.topic("out"))?.iter().map(Record::text).collect();
-    again.retain(|text| text.starts_with("again"));
-    again.sort();
-    let before = again.len();
-    again.dedup();
-    ensure!(again.len() == before, "{} records were repeated", before - again.len());
+    // The client read on silently in the new topic; none of that may have been committed.
+    let records = case.client.read(&case.topic("out"))?.len();
+    ensure!(records == 100, "{records} records in the output instead of 100");
     case.run(&manifest, "second").start()?.expect_stop(&[&case.topic("in")])
 }
 
