@@ -89,11 +89,11 @@ fn producer(bootstrap: &str, id: &str) -> Result<BaseProducer> {
         .set("transactional.id", id)
         .set("acks", "all")
         .set("delivery.report.only.error", "true")
-        .set("queue.buffering.max.kbytes", "65536")
+        .set("queue.buffering.max.kbytes", "6144")
         .set("queue.buffering.max.messages", "0")
         .set("batch.num.messages", "100000")
         .set("batch.size", "1000000")
-        .set("linger.ms", "20")
+        .set("linger.ms", "50")
         .set("retry.backoff.ms", "20")
         .create()?;
     producer.init_transactions(TIMEOUT)?;

@@ -84,7 +84,7 @@ impl ClientConfig {
         settings.push(pair("transactional.id", transactional_id));
         settings.push(pair("transaction.timeout.ms", &timeout.as_millis().to_string()));
         // Output is not visible before the commit, which flushes: waiting for larger batches costs nothing.
-        settings.push(pair("linger.ms", "20"));
+        settings.push(pair("linger.ms", "50"));
         self.with(client, settings)
     }
 

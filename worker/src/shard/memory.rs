@@ -5,6 +5,10 @@ use std::path::Path;
 /// What is shared among shards if nothing limits the process.
 const DEFAULT_TOTAL: u64 = 160 << 20;
 
+/// The most that waits to be written. librdkafka sends one batch a partition at a time, and polls without a pause while
+/// another full one waits: a longer queue costs CPU and gains nothing.
+const MAX_QUEUE: u64 = 6 << 20;
+
 /// The buffers of one shard, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -27,7 +31,7 @@ impl Budget {
         // librdkafka counts payload; a small record takes some four times as much there with its bookkeeping.
         Self {
             prefetch: (share / 10).max(1 << 20),
-            queue: (share / 10).max(1 << 20),
+            queue: (share / 10).clamp(1 << 20, MAX_QUEUE),
             batch: (share / 40).clamp(64 << 10, 2 << 20),
             transaction: 256 << 20,
         }

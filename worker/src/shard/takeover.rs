@@ -24,8 +24,8 @@ use crate::records::TopicPartition;
 
 /// How long one call may take before it is tried again.
 const WAIT: Duration = Duration::from_secs(10);
-/// The bytes of a producer's batch, unless a topic takes less.
-const BATCH_BYTES: u64 = 256 << 10;
+/// The bytes of a producer's batch, unless a topic takes less: what brokers take by default, with room for overhead.
+const BATCH_BYTES: u64 = 1_000_000;
 
 /// How long a transaction may be open: one of a frozen shard holds back everybody who reads its output.
 pub fn transaction_timeout(interval: Duration) -> Duration {
