@@ -10,6 +10,7 @@ pub mod format;
 pub mod kafka;
 pub mod names;
 pub mod pipeline;
+pub mod report;
 pub mod worker;
 
 pub use assignment::{PipelineAssignment, PipelineAssignmentSpec, ShardAssignment};

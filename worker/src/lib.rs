@@ -5,6 +5,7 @@
 //! `docs/architecture.md` has the source map.
 
 pub mod cli;
+pub mod cluster;
 pub mod fault;
 pub mod format;
 pub mod health;

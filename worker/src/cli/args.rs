@@ -30,6 +30,7 @@ pub(super) enum Command {
     Check(CheckArguments),
     Test(TestArguments),
     Demo(DemoArguments),
+    Worker(WorkerArguments),
 }
 
 /// Run a pipeline against the Kafka that its manifest names
@@ -98,6 +99,9 @@ pub(super) struct CheckArguments {
     /// How to report
     #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
     pub(super) output: OutputFormat,
+    /// Bound this process' memory and time first: for manifests of strangers
+    #[arg(long, hide = true)]
+    pub(super) confined: bool,
 }
 
 /// Forms of a report.
@@ -148,6 +152,60 @@ pub(super) struct DemoArguments {
     /// Print the example's manifest instead
     #[arg(long, conflicts_with = "keep")]
     pub(super) manifest: bool,
+}
+
+/// Run shards of a pipeline as one of its workers in a Kubernetes cluster
+///
+/// The operator starts this; it is not for people. Which shards run here is said by the PipelineAssignment, which is
+/// watched. On SIGTERM the shards are kept until they are assigned to other workers, for at most half of the grace
+/// period, and then let go after a last checkpoint.
+#[derive(Debug, Args)]
+pub(super) struct WorkerArguments {
+    /// The file with the Pipeline
+    #[arg(long, value_name = "FILE")]
+    pub(super) manifest: PathBuf,
+    /// The Pipeline's uid, which stands in the headers
+    #[arg(long, value_name = "UID")]
+    pub(super) uid: String,
+    /// The revision of the Pipeline that this worker runs
+    #[arg(long, value_name = "REVISION")]
+    pub(super) revision: String,
+    /// The namespace of Pipeline and PipelineAssignment
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) namespace: String,
+    /// The name of the PipelineAssignment
+    #[arg(long, value_name = "NAME")]
+    pub(super) assignment: String,
+    /// The worker's name, as assignments have it: its pod's
+    #[arg(long, value_name = "NAME")]
+    pub(super) worker: String,
+    /// Where to send reports: <https://HOST:PORT>
+    #[arg(long, value_name = "URL", requires_all = ["operator_ca", "token"])]
+    pub(super) operator: Option<http::Uri>,
+    /// The CA of the operator's certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) operator_ca: Option<PathBuf>,
+    /// The token to show to the operator
+    #[arg(long, value_name = "FILE")]
+    pub(super) token: Option<PathBuf>,
+    /// The time between SIGTERM and SIGKILL, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(super) grace: u64,
+    /// The rack that brokers are to serve from: the node's zone
+    #[arg(long, value_name = "RACK", env = "MILLSTREAM_RACK")]
+    pub(super) rack: Option<String>,
+    /// The folder of the secrets that the manifest refers to: a folder each, in it a file each key
+    #[arg(long, value_name = "DIR")]
+    pub(super) secrets: Option<PathBuf>,
+    /// Serve /metrics, /healthz and /readyz here: HOST:PORT, or :PORT for all interfaces
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(super) metrics: Option<SocketAddr>,
+    /// The memory that buffers are sized by, such as 256Mi; the container's limit without it
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(super) memory: Option<u64>,
+    /// The form of the logs on standard error; the environment variable `MILLSTREAM_LOG` says which there are
+    #[arg(long, value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
+    pub(super) log_format: LogFormat,
 }
 
 /// A folder that is there.

@@ -1,5 +1,7 @@
 //! `millstream check`: every problem of every manifest, without a cluster.
 
+use anyhow::Context as _;
+use rlimit::Resource;
 use serde::Serialize;
 
 use super::Exit;
@@ -10,6 +12,11 @@ use super::terminal::{Output, count};
 use crate::plan::diagnostic::{Diagnostic, Severity};
 use crate::plan::manifest::Document;
 use crate::plan::{self, CompiledPipeline};
+
+/// The processor time of a confined check, in seconds. The largest manifests that are allowed take a tenth of it.
+const CONFINED_SECONDS: u64 = 5;
+/// The memory of a confined check.
+const CONFINED_BYTES: u64 = 512 << 20;
 
 /// What was found; the JSON output is just this.
 #[derive(Debug, Default, Serialize)]
@@ -52,6 +59,9 @@ pub struct Checked {
 
 /// Runs the command.
 pub(super) fn run(arguments: &CheckArguments, output: &mut Output) -> anyhow::Result<Exit> {
+    if arguments.confined {
+        confine().context("the limits of this process cannot be set")?;
+    }
     let sources = files::read_all(&arguments.files)?;
     let report = check(&sources, arguments.plan);
     match arguments.output {
@@ -59,6 +69,13 @@ pub(super) fn run(arguments: &CheckArguments, output: &mut Output) -> anyhow::Re
         OutputFormat::Text => print(&report, output)?,
     }
     Ok(if report.ok { Exit::Done } else { Exit::Problems })
+}
+
+/// Whatever a manifest makes of the compiler ends with this process, and soon.
+fn confine() -> std::io::Result<()> {
+    Resource::CPU.set(CONFINED_SECONDS, CONFINED_SECONDS)?;
+    Resource::DATA.set(CONFINED_BYTES, CONFINED_BYTES)?;
+    Resource::CORE.set(0, 0)
 }
 
 /// Checks all Pipelines of all files.

@@ -1,4 +1,4 @@
-//! The command line: run, check, test, demo.
+//! The command line: run, check, test, demo, worker.
 //!
 //! Results go to standard output, everything about the work to standard error. The exit code says what happened
 //! ([`Exit`]). `anyhow` ends here: errors that reach this module are printed with their causes, and end the process.
@@ -13,6 +13,7 @@ mod progress;
 mod run;
 mod terminal;
 pub mod test;
+mod worker;
 
 use std::io;
 use std::process::ExitCode;
@@ -80,6 +81,7 @@ fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<Exit> {
         Command::Test(arguments) => test::run(&arguments, output),
         Command::Run(arguments) => run::run(&arguments, output),
         Command::Demo(arguments) => demo::run(&arguments, output),
+        Command::Worker(arguments) => worker::run(&arguments),
     }
 }
 

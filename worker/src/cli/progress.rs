@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn status(shard: u32, state: ShardState) -> ShardStatus {
-        ShardStatus { shard, state, since: Instant::now() }
+        ShardStatus { shard, state, since: Instant::now(), checkpoint: None }
     }
 
     #[test]

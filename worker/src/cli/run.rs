@@ -1,5 +1,6 @@
 //! `millstream run`: all shards of a Pipeline in this process, until it is stopped.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +30,9 @@ const REDRAW: Duration = Duration::from_secs(1);
 pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Result<Exit> {
     let screen = Screen::new();
     logging::start(arguments.log_format, "info", &screen)?;
-    let Some(pipeline) = read(arguments)? else { return Ok(Exit::Problems) };
+    let Some(pipeline) = read(&arguments.file, arguments.name.as_deref(), arguments.log_format)? else {
+        return Ok(Exit::Problems);
+    };
     if pipeline.suspend {
         output.line(&format!("{} is suspended (`suspend: true`): nothing runs", pipeline.name))?;
         return Ok(Exit::Done);
@@ -44,24 +47,24 @@ pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
 }
 
 /// The one Pipeline to run, or None when its problems have been told.
-fn read(arguments: &RunArguments) -> anyhow::Result<Option<CompiledPipeline>> {
-    if arguments.file.is_dir() {
-        let message = format!("{} is a folder; `run` takes one file", arguments.file.display());
+pub(super) fn read(file: &Path, name: Option<&str>, format: LogFormat) -> anyhow::Result<Option<CompiledPipeline>> {
+    if file.is_dir() {
+        let message = format!("{} is a folder; expected one file", file.display());
         return Err(Failure::Usage(message).into());
     }
-    let sources = files::read_all(std::slice::from_ref(&arguments.file))?;
+    let sources = files::read_all(&[file.to_owned()])?;
     let found = sources.iter().map(documents::read).next().unwrap_or_default();
     if !found.problems.is_empty() {
-        found.problems.iter().for_each(|problem| tell_problem(problem, arguments.log_format));
+        found.problems.iter().for_each(|problem| tell_problem(problem, format));
         return Ok(None);
     }
-    let compiled = plan::compile(choose(&found.pipelines, arguments)?);
+    let compiled = plan::compile(choose(&found.pipelines, file, name)?);
     let problems: Vec<_> = match &compiled {
         Ok(compiled) => compiled.warnings.iter().collect(),
         Err(problems) => problems.iter().collect(),
     };
     for problem in problems {
-        tell_problem(problem, arguments.log_format);
+        tell_problem(problem, format);
     }
     Ok(compiled.ok().map(|compiled| compiled.pipeline))
 }
@@ -74,11 +77,11 @@ fn tell_problem(problem: &Diagnostic, format: LogFormat) {
     }
 }
 
-fn choose<'a>(pipelines: &'a [Document], arguments: &RunArguments) -> Result<&'a Document, Failure> {
-    let file = arguments.file.display();
+fn choose<'a>(pipelines: &'a [Document], file: &Path, name: Option<&str>) -> Result<&'a Document, Failure> {
+    let file = file.display();
     let names = || pipelines.iter().map(Document::name).collect::<Vec<_>>().join(", ");
     let fail = |message: String| Err(Failure::Usage(message));
-    match (&arguments.name, pipelines) {
+    match (name, pipelines) {
         (_, []) => fail(format!("there is no Pipeline in {file}")),
         (None, [one]) => Ok(one),
         (None, _) => fail(format!("{file} has several Pipelines; choose one with --name: {}", names())),
@@ -160,7 +163,7 @@ impl Job {
     }
 
     /// What was counted.
-    pub(super) fn metrics(&self) -> &Metrics {
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 }

@@ -4,12 +4,14 @@
 //! database that is slow never counts: a thread leaves its guard before it waits for anybody else. So a restart by the
 //! kubelet, which costs a takeover, happens only where it can help.
 //!
-//! Ready means: every shard of this process runs. It says for each one that does not what it waits for.
+//! Ready means: every shard of this process runs; a worker of a cluster that could take shards is ready without any. For
+//! each shard that does not run it says what it waits for.
 
 mod server;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -124,12 +126,18 @@ impl Drop for WorkGuard<'_> {
 #[derive(Debug, Default)]
 pub struct Readiness {
     shards: Mutex<BTreeMap<u32, Option<String>>>,
+    prepared: AtomicBool,
 }
 
 impl Readiness {
     /// Not ready, since no shard has reported.
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// This process can take shards, and is ready also while it has none.
+    pub fn prepared(&self) {
+        self.prepared.store(true, Ordering::Relaxed);
     }
 
     /// The shard runs.
@@ -150,7 +158,7 @@ impl Readiness {
     /// Why this process is not ready, a line a reason; empty when it is.
     pub fn reasons(&self) -> Vec<String> {
         let shards = lock(&self.shards);
-        if shards.is_empty() {
+        if shards.is_empty() && !self.prepared.load(Ordering::Relaxed) {
             return vec!["no shard has started yet".into()];
         }
         let waiting = shards.iter().filter_map(|(shard, reason)| Some(format!("shard {shard}: {}", reason.as_ref()?)));
@@ -219,6 +227,10 @@ mod tests {
         assert_eq!(readiness.reasons(), [""; 0]);
         readiness.not_ready(0, "stopped");
         readiness.forget(0);
+        assert_eq!(readiness.reasons(), [""; 0]);
+        readiness.forget(1);
+        assert_eq!(readiness.reasons(), ["no shard has started yet"]);
+        readiness.prepared();
         assert_eq!(readiness.reasons(), [""; 0]);
     }
 

@@ -39,6 +39,13 @@ impl ClientConfig {
         Ok(Self { connection: connection.name.clone(), common, overrides })
     }
 
+    /// For clients in a rack, which is a zone: they fetch from the closest replica.
+    #[must_use]
+    pub fn in_rack(mut self, rack: Option<&str>) -> Self {
+        self.common.extend(rack.filter(|rack| !rack.is_empty()).map(|rack| pair("client.rack", rack)));
+        self
+    }
+
     fn with(&self, client: &str, settings: Vec<(String, String)>) -> Vec<(String, String)> {
         let mut all = self.common.clone();
         all.push(pair("client.id", client));

@@ -1,14 +1,38 @@
-//! Where secrets are read from: a folder with a folder a secret and a file a key, as Kubernetes mounts them.
+//! Where secrets are read from: a folder with a folder a secret and a file a key, as Kubernetes mounts them; or memory,
+//! for the operator, which asks the API server.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::plan::pipeline::SecretKey;
 
-/// A folder of secrets.
-#[derive(Clone, Debug, Default)]
+/// Secrets.
+#[derive(Clone, Default)]
 pub struct SecretStore {
-    root: Option<PathBuf>,
+    place: Place,
+}
+
+impl fmt::Debug for SecretStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Nowhere => f.write_str("SecretStore(nowhere)"),
+            Place::Directory(root) => write!(f, "SecretStore({})", root.display()),
+            Place::Memory(_) => f.write_str("SecretStore(…)"),
+        }
+    }
+}
+
+/// The values of keys, by secret.
+pub type SecretValues = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+
+#[derive(Clone, Default)]
+enum Place {
+    #[default]
+    Nowhere,
+    Directory(PathBuf),
+    Memory(Arc<SecretValues>),
 }
 
 /// A secret's bytes; neither `Debug` nor anything else shows them.
@@ -45,6 +69,14 @@ pub enum SecretError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no such secret, or no such key in it.
+    #[error("there is no key `{key}` in secret `{name}`, or no such secret")]
+    Missing {
+        /// The secret.
+        name: String,
+        /// The key in it.
+        key: String,
+    },
     /// The file is not what is needed.
     #[error("secret `{name}`, key `{key}`: {problem}")]
     Unusable {
@@ -60,7 +92,12 @@ pub enum SecretError {
 impl SecretStore {
     /// Secrets in `root/<secret>/<key>`.
     pub fn directory(root: impl Into<PathBuf>) -> Self {
-        Self { root: Some(root.into()) }
+        Self { place: Place::Directory(root.into()) }
+    }
+
+    /// Secrets that were read already.
+    pub fn memory(values: SecretValues) -> Self {
+        Self { place: Place::Memory(Arc::new(values)) }
     }
 
     /// The value of a key, without the line end that editors and `echo` leave behind.
@@ -89,8 +126,14 @@ impl SecretStore {
     }
 
     fn read(&self, of: &SecretKey) -> Result<Secret, SecretError> {
-        let Some(root) = &self.root else {
-            return Err(SecretError::NoStore { name: of.secret.clone(), key: of.key.clone() });
+        let (name, key) = (of.secret.clone(), of.key.clone());
+        let root = match &self.place {
+            Place::Directory(root) => root,
+            Place::Nowhere => return Err(SecretError::NoStore { name, key }),
+            Place::Memory(values) => {
+                let value = values.get(&name).and_then(|keys| keys.get(&key));
+                return value.cloned().map(Secret).ok_or(SecretError::Missing { name, key });
+            }
         };
         let path = root.join(&of.secret).join(&of.key);
         std::fs::read(&path).map(Secret).map_err(|source| SecretError::Unreadable {
@@ -125,6 +168,13 @@ mod tests {
         assert!(pem.contains("not PEM") && !pem.contains("hush"), "{pem}");
         let missing = store.text(&key("user", "name")).unwrap_err().to_string();
         assert!(missing.contains("user/name"), "{missing}");
+        let values =
+            BTreeMap::from([("user".to_owned(), BTreeMap::from([("password".to_owned(), b"hush\n".to_vec())]))]);
+        let store = SecretStore::memory(values);
+        assert_eq!(store.text(&key("user", "password")).unwrap(), "hush");
+        assert!(!format!("{store:?}").contains("hush"));
+        let missing = store.text(&key("user", "name")).unwrap_err().to_string();
+        assert!(missing.contains("no key `name` in secret `user`"), "{missing}");
         let nowhere = SecretStore::default().text(&key("user", "name")).unwrap_err().to_string();
         assert!(nowhere.contains("--secrets DIR"), "{nowhere}");
     }

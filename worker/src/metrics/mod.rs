@@ -90,6 +90,17 @@ pub struct Totals {
     pub lag: Option<i64>,
 }
 
+/// What one shard has counted since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ShardTotals {
+    /// Records read.
+    pub records: f64,
+    /// Time at work.
+    pub busy_seconds: f64,
+    /// Time spent waiting.
+    pub idle_seconds: f64,
+}
+
 /// The metrics of one pipeline in this process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -184,6 +195,17 @@ impl Metrics {
             records_out: sum(&self.families.records_out),
             dead_letters: sum(&self.families.bad_records),
             lag: lags.reduce(i64::saturating_add),
+        }
+    }
+
+    /// What a shard has counted since the process started.
+    pub fn shard_totals(&self, shard: u32) -> ShardTotals {
+        let label = shard.to_string();
+        let families = &self.families;
+        ShardTotals {
+            records: families.batch_rows.with_label_values(&[&label]).get_sample_sum(),
+            busy_seconds: families.busy.with_label_values(&[&label]).get(),
+            idle_seconds: families.idle.with_label_values(&[&label]).get(),
         }
     }
 

@@ -29,7 +29,7 @@ impl Shard<'_> {
         let age = self.checkpointed.elapsed();
         let large = self.transaction.as_ref().is_some_and(|t| t.bytes >= self.shared().budget.transaction);
         let searching = self.identity.isolation.limit().is_some() && self.progress.records > 0;
-        let asked = self.identity.id == 0 && self.shared().confirm.open_question().is_some();
+        let asked = self.identity.id == 0 && self.open_question().is_some();
         let written = self.progress.records > 0 || self.transaction.is_some();
         let markers = self.progress.moved && age >= self.interval().max(MARKERS_AFTER);
         large
@@ -66,7 +66,7 @@ impl Shard<'_> {
 
     /// One transaction: what was written since the last one, the header, and the group's offsets.
     pub fn commit_header(&mut self, released: bool, complete: bool, mirror_all: bool) -> Result<(), Trouble> {
-        let question = self.shared().confirm.open_question();
+        let question = self.open_question();
         let started = Instant::now();
         fault::point("checkpoint.begin");
         self.check_topics()?;
@@ -85,10 +85,15 @@ impl Shard<'_> {
         self.commit()?;
         fault::point("checkpoint.after-commit");
         self.committed(header, mirror_all, started);
-        if let (0, Some(question)) = (self.identity.id, question) {
-            self.shared().confirm.answer(question);
+        if let (0, Some(question), Some(confirm)) = (self.identity.id, question, self.shared().ownership.confirm()) {
+            confirm.answer(question);
         }
         Ok(())
+    }
+
+    /// What the other shards of this process want shard 0 to answer by a commit.
+    pub fn open_question(&self) -> Option<u64> {
+        self.shared().ownership.confirm()?.open_question()
     }
 
     /// With at-least-once, output must be safe before the positions move.
@@ -121,8 +126,8 @@ impl Shard<'_> {
             timestamps: &Int64Array::from(vec![-1]),
             headers: None,
         };
-        let stop = std::sync::Arc::clone(&self.shared().stop);
-        let written = self.producer.write(&topic, "none", batch, &move || !stop.asked());
+        let tenure = std::sync::Arc::clone(&self.identity.tenure);
+        let written = self.producer.write(&topic, "none", batch, &move || !tenure.asked());
         written.map_err(|error| self.undelivered().unwrap_or_else(|| error.into()))?;
         Ok(())
     }

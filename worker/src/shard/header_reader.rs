@@ -6,6 +6,7 @@ use arrow::array::Array;
 
 use super::error::Trouble;
 use super::header::{Header, KEY};
+use super::shard::Identity;
 use super::shared::Shared;
 use super::status::ShardState;
 use crate::kafka::{Assigned, Consumer, ConsumerEvent, Isolation, KafkaError, OffsetSpec};
@@ -20,11 +21,11 @@ const STALLED: Duration = Duration::from_secs(30);
 ///
 /// Reads from the tail, doubling the distance until a header appears or the log's start is reached. A search ends when
 /// the *position* has reached the last stable offset, even if only markers and aborted records follow.
-pub fn read_header(shared: &Shared, shard: u32, consumer: &mut Consumer) -> Result<Option<Header>, Trouble> {
-    let partition = header_partition(shared, shard);
+pub fn read_header(identity: &Identity, consumer: &mut Consumer) -> Result<Option<Header>, Trouble> {
+    let partition = header_partition(identity);
     let (start, end) = (
-        bound(shared, shard, &partition, OffsetSpec::Earliest, Isolation::ReadCommitted)?,
-        bound(shared, shard, &partition, OffsetSpec::Latest, Isolation::ReadCommitted)?,
+        bound(identity, &partition, OffsetSpec::Earliest, Isolation::ReadCommitted)?,
+        bound(identity, &partition, OffsetSpec::Latest, Isolation::ReadCommitted)?,
     );
     let mut distance = FIRST_DISTANCE;
     loop {
@@ -32,7 +33,7 @@ pub fn read_header(shared: &Shared, shard: u32, consumer: &mut Consumer) -> Resu
         if from >= end {
             return Ok(None);
         }
-        if let Some(header) = read_from(shared, shard, consumer, &partition, from, end)? {
+        if let Some(header) = read_from(identity, consumer, &partition, from, end)? {
             return Ok(Some(header));
         }
         if from == start {
@@ -46,25 +47,30 @@ pub fn read_header(shared: &Shared, shard: u32, consumer: &mut Consumer) -> Resu
 ///
 /// What is read after a takeover may be newer than its header if another process has taken over since: a process that
 /// was frozen in between learns so only from the next transaction. Before a difference is told as a loss, this is asked.
-pub fn is_last(shared: &Shared, shard: u32, consumer: &mut Consumer, header: Option<&Header>) -> Result<bool, Trouble> {
-    let partition = header_partition(shared, shard);
-    let end = bound(shared, shard, &partition, OffsetSpec::Latest, Isolation::ReadUncommitted)?;
-    let stable = bound(shared, shard, &partition, OffsetSpec::Latest, Isolation::ReadCommitted)?;
-    Ok(stable >= end && read_header(shared, shard, consumer)?.as_ref() == header)
+pub fn is_last(identity: &Identity, consumer: &mut Consumer, header: Option<&Header>) -> Result<bool, Trouble> {
+    let partition = header_partition(identity);
+    let end = bound(identity, &partition, OffsetSpec::Latest, Isolation::ReadUncommitted)?;
+    let stable = bound(identity, &partition, OffsetSpec::Latest, Isolation::ReadCommitted)?;
+    Ok(stable >= end && read_header(identity, consumer)?.as_ref() == header)
 }
 
-fn header_partition(shared: &Shared, shard: u32) -> TopicPartition {
-    TopicPartition { topic: shared.state_topic().into(), partition: shard as i32 }
+/// Where the log of headers ends for those who read committed records only.
+pub fn header_end(identity: &Identity) -> Result<i64, Trouble> {
+    bound(identity, &header_partition(identity), OffsetSpec::Latest, Isolation::ReadCommitted)
+}
+
+fn header_partition(identity: &Identity) -> TopicPartition {
+    TopicPartition { topic: identity.shared.state_topic().into(), partition: identity.id as i32 }
 }
 
 /// An offset of the partition; an unknown topic in the metadata is waited for, never read as "no header".
 fn bound(
-    shared: &Shared,
-    shard: u32,
+    identity: &Identity,
     partition: &TopicPartition,
     spec: OffsetSpec,
     isolation: Isolation,
 ) -> Result<i64, Trouble> {
+    let shared: &Shared = &identity.shared;
     let admin = &shared.admins[shared.home()];
     loop {
         let answer = admin.list_offsets(std::slice::from_ref(partition), spec, isolation);
@@ -76,16 +82,15 @@ fn bound(
         if error.is_denied() {
             return Err(Trouble::Stop(error.to_string()));
         }
-        shared.set_state(shard, ShardState::Waiting(error.to_string()));
-        if shared.stop.sleep(Duration::from_millis(200)) {
+        shared.set_state(identity.id, ShardState::Waiting(error.to_string()));
+        if identity.tenure.sleep(Duration::from_millis(200)) {
             return Err(Trouble::Asked);
         }
     }
 }
 
 fn read_from(
-    shared: &Shared,
-    shard: u32,
+    identity: &Identity,
     consumer: &mut Consumer,
     partition: &TopicPartition,
     from: i64,
@@ -100,12 +105,12 @@ fn read_from(
             check_event(event)?;
         }
         for batch in &polled.batches {
-            found = last_header(shard, partition, batch)?.or(found);
+            found = last_header(identity.id, partition, batch)?.or(found);
         }
         if let Some((_, next, _)) = polled.positions.first() {
             (position, moved) = (*next, Instant::now());
         }
-        if shared.stop.asked() {
+        if identity.tenure.asked() {
             return Err(Trouble::Asked);
         }
         if moved.elapsed() > STALLED {

@@ -9,6 +9,7 @@
 //! to the last checkpoint, or in another takeover; never in a repair in place.
 
 mod checkpoint;
+pub mod crew;
 pub mod dead_letter;
 pub mod error;
 pub mod header;
@@ -17,6 +18,7 @@ pub mod isolation;
 pub mod limits;
 pub mod memory;
 mod output;
+pub mod ownership;
 pub mod placement;
 mod prepare;
 mod resolve;
@@ -30,13 +32,17 @@ pub mod state_topic;
 pub mod status;
 mod supervise;
 mod takeover;
+pub mod tenure;
 pub mod topology;
 mod watcher;
 mod without;
 
 pub use crate::kafka::SecretStore;
+pub use crew::Assignments;
+pub use ownership::{Assignment, AssignmentSource, Claim};
 pub use runner::{Outcome, RunOptions, Runner};
-pub use status::{ShardState, ShardStatus};
+pub use status::{ShardState, ShardStatus, StatusBoard};
+pub use tenure::Grant;
 
 /// The time in milliseconds since 1970.
 pub(crate) fn now_millis() -> i64 {

@@ -134,8 +134,8 @@ impl Shard<'_> {
             timestamps: columns.timestamps,
             headers: columns.headers,
         };
-        let stop = Arc::clone(&self.shared().stop);
-        let go_on = move || !stop.asked();
+        let tenure = Arc::clone(&self.identity.tenure);
+        let go_on = move || !tenure.asked();
         let plain = self.shared().pipeline.delivery == Delivery::AtLeastOnce;
         let outcome = if plain {
             match self.plain.get_mut(target.connection).and_then(Option::as_mut) {

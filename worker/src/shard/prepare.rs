@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::Budget;
+use super::ownership::Ownership;
 use super::placement::default_shards;
 use super::runner::RunOptions;
 use super::shared::{Confirm, PositionBoard, Shared, StopFlag, state_topic};
@@ -36,7 +37,7 @@ pub struct Prepared {
 
 /// What the shards share, and the watcher to be started; None if somebody asked to stop. An error is for a person.
 pub fn prepare(prepared: &Prepared) -> Result<Option<(Arc<Shared>, TopicWatcher)>, String> {
-    prepared.status.resize(1);
+    prepared.status.expect(1);
     let (configs, admins) = connect(prepared)?;
     if !check_clusters(prepared, &admins)? {
         return Ok(None);
@@ -46,7 +47,11 @@ pub fn prepare(prepared: &Prepared) -> Result<Option<(Arc<Shared>, TopicWatcher)
     let mut watcher = TopicWatcher::new(Arc::clone(&pipeline), admins.clone(), Arc::clone(&topology), embedded);
     let home = pipeline.sources.first().map_or(0, |source| source.connection);
     let Some(shards) = shards(prepared, &admins[home], &mut watcher, &topology)? else { return Ok(None) };
-    prepared.status.resize(shards);
+    match prepared.options.assigned {
+        Some(_) => start_without_shards(prepared),
+        None => prepared.status.expect(shards),
+    }
+    prepared.status.set_count(shards);
     let shared = Shared {
         uid: prepared.options.uid.clone(),
         run: uuid::Uuid::new_v4().to_string(),
@@ -59,12 +64,26 @@ pub fn prepare(prepared: &Prepared) -> Result<Option<(Arc<Shared>, TopicWatcher)
         readiness: Arc::clone(&prepared.options.readiness),
         status: Arc::clone(&prepared.status),
         stop: Arc::clone(&prepared.stop),
-        confirm: Confirm::default(),
+        ownership: ownership(prepared),
         positions: PositionBoard::default(),
         budget: Budget::of(prepared.options.memory_bytes, shards),
         pipeline,
     };
     Ok(Some((Arc::new(shared), watcher)))
+}
+
+fn ownership(prepared: &Prepared) -> Ownership {
+    match &prepared.options.assigned {
+        Some(assignments) => Ownership::Assigned(Arc::clone(&assignments.source)),
+        None => Ownership::Whole(Confirm::default()),
+    }
+}
+
+/// What was waited for up to now stood at shard 0, which need not be this worker's.
+fn start_without_shards(prepared: &Prepared) {
+    prepared.status.forget(0);
+    prepared.options.readiness.forget(0);
+    prepared.options.readiness.prepared();
 }
 
 type Clients = (Vec<ClientConfig>, Vec<Arc<Admin>>);
@@ -73,7 +92,8 @@ fn connect(prepared: &Prepared) -> Result<Clients, String> {
     let (mut configs, mut admins) = (Vec::new(), Vec::new());
     for connection in &prepared.pipeline.connections {
         let config = ClientConfig::resolve(connection, &prepared.options.secrets)
-            .map_err(|error| format!("connection `{}`: {error}", connection.name))?;
+            .map_err(|error| format!("connection `{}`: {error}", connection.name))?
+            .in_rack(prepared.options.rack.as_deref());
         let name = format!("millstream.{}.admin", prepared.pipeline.application_id);
         let admin = Admin::new(&config, &name, Arc::clone(&prepared.metrics))
             .map_err(|error| format!("connection `{}`: {error}", connection.name))?;

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::error::Trouble;
 use super::restore::{Planned, Start};
-use super::shard::Slot;
-use super::shared::Shared;
+use super::shard::{Identity, Slot};
 use crate::kafka::{Isolation, KafkaError, OffsetSpec};
 use crate::plan::pipeline::{Mode, OnDataLoss, StartFrom};
 use crate::records::TopicPartition;
@@ -19,31 +18,32 @@ struct Log {
 }
 
 /// The slots of planned partitions, with numbers.
-pub fn resolve(shared: &Shared, planned: Vec<Planned>) -> Result<Vec<Slot>, Trouble> {
+pub fn resolve(identity: &Identity, planned: Vec<Planned>) -> Result<Vec<Slot>, Trouble> {
     let partitions: Vec<_> = planned.iter().map(|planned| planned.partition.clone()).collect();
-    let logs = logs(shared, &partitions)?;
+    let logs = logs(identity, &partitions)?;
     let mut slots = Vec::with_capacity(planned.len());
     for (planned, log) in planned.into_iter().zip(logs) {
-        slots.push(resolve_one(shared, planned, log)?);
+        slots.push(resolve_one(identity, planned, log)?);
     }
     Ok(slots)
 }
 
-fn logs(shared: &Shared, partitions: &[TopicPartition]) -> Result<Vec<Log>, Trouble> {
-    let starts = ask(shared, partitions, OffsetSpec::Earliest, Isolation::ReadCommitted)?;
-    let stable = ask(shared, partitions, OffsetSpec::Latest, Isolation::ReadCommitted)?;
-    let high = ask(shared, partitions, OffsetSpec::Latest, Isolation::ReadUncommitted)?;
+fn logs(identity: &Identity, partitions: &[TopicPartition]) -> Result<Vec<Log>, Trouble> {
+    let starts = ask(identity, partitions, OffsetSpec::Earliest, Isolation::ReadCommitted)?;
+    let stable = ask(identity, partitions, OffsetSpec::Latest, Isolation::ReadCommitted)?;
+    let high = ask(identity, partitions, OffsetSpec::Latest, Isolation::ReadUncommitted)?;
     let ends = stable.into_iter().zip(high);
     Ok(starts.into_iter().zip(ends).map(|(start, (stable, high))| Log { start, stable, high }).collect())
 }
 
 /// Offsets of all partitions; tried again while brokers are away.
 fn ask(
-    shared: &Shared,
+    identity: &Identity,
     partitions: &[TopicPartition],
     spec: OffsetSpec,
     isolation: Isolation,
 ) -> Result<Vec<i64>, Trouble> {
+    let shared = &identity.shared;
     loop {
         let answers = shared.admins[shared.home()].list_offsets(partitions, spec, isolation);
         let error: KafkaError = match answers.and_then(|answers| answers.into_iter().collect()) {
@@ -57,23 +57,23 @@ fn ask(
             return Err(Trouble::Restart(error.to_string()));
         }
         tracing::warn!("{error}");
-        if shared.stop.sleep(Duration::from_millis(200)) {
+        if identity.tenure.sleep(Duration::from_millis(200)) {
             return Err(Trouble::Asked);
         }
     }
 }
 
-fn resolve_one(shared: &Shared, planned: Planned, log: Log) -> Result<Slot, Trouble> {
+fn resolve_one(identity: &Identity, planned: Planned, log: Log) -> Result<Slot, Trouble> {
     let lost = |why: &str| after_loss(&planned.partition, planned.on_data_loss, why, log).map(|offset| (offset, -1));
     let (next, leader_epoch) = match &planned.start {
-        Start::First(from) => (first(shared, &planned.partition, *from, log)?, -1),
+        Start::First(from) => (first(identity, &planned.partition, *from, log)?, -1),
         Start::Lost(why) => lost(why)?,
         Start::At { offset, leader_epoch } => match outside(*offset, log) {
             None => (*offset, *leader_epoch),
             Some(why) => lost(&why)?,
         },
     };
-    let end = match shared.pipeline.mode {
+    let end = match identity.shared.pipeline.mode {
         Mode::Batch => Some(planned.end.unwrap_or(log.stable)),
         Mode::Streaming => None,
     };
@@ -88,13 +88,13 @@ fn outside(offset: i64, log: Log) -> Option<String> {
         .then(|| format!("the next record to read has offset {offset}, but the log now ends at {}", log.high))
 }
 
-fn first(shared: &Shared, partition: &TopicPartition, from: StartFrom, log: Log) -> Result<i64, Trouble> {
+fn first(identity: &Identity, partition: &TopicPartition, from: StartFrom, log: Log) -> Result<i64, Trouble> {
     Ok(match from {
         StartFrom::Earliest => log.start,
         StartFrom::Latest => log.stable,
         StartFrom::Timestamp(time) => {
             let spec = OffsetSpec::Timestamp(time);
-            let found = ask(shared, std::slice::from_ref(partition), spec, Isolation::ReadCommitted)?;
+            let found = ask(identity, std::slice::from_ref(partition), spec, Isolation::ReadCommitted)?;
             // None so young: whatever comes next is.
             found.first().copied().filter(|offset| *offset >= 0).unwrap_or(log.stable)
         }
@@ -120,9 +120,9 @@ pub fn data_loss(partition: &TopicPartition, why: &str) -> String {
 }
 
 /// Where a running shard goes on in a partition whose position is gone.
-pub fn position_after_loss(shared: &Shared, slot: &Slot, why: &str) -> Result<i64, Trouble> {
-    let log = logs(shared, std::slice::from_ref(&slot.partition))?;
-    let policy = shared.pipeline.sources[slot.source].on_data_loss;
+pub fn position_after_loss(identity: &Identity, slot: &Slot, why: &str) -> Result<i64, Trouble> {
+    let log = logs(identity, std::slice::from_ref(&slot.partition))?;
+    let policy = identity.shared.pipeline.sources[slot.source].on_data_loss;
     match log.first() {
         Some(log) => after_loss(&slot.partition, policy, why, *log),
         None => Err(Trouble::Restart(format!("no answer about {}", slot.partition))),

@@ -34,7 +34,7 @@ impl Shard<'_> {
     /// Runs until somebody asks to stop, or a batch is complete.
     pub fn run(&mut self) -> Result<Ended, Trouble> {
         loop {
-            if self.shared().stop.asked() {
+            if self.identity.tenure.asked() {
                 self.release()?;
                 return Ok(Ended::Released);
             }
@@ -193,7 +193,7 @@ impl Shard<'_> {
     fn lost_position(&mut self, slot: u32, why: &str) -> Result<(), Trouble> {
         let index = slot as usize;
         self.same_topics()?;
-        let offset = match position_after_loss(self.shared(), &self.slots[index], why) {
+        let offset = match position_after_loss(self.identity, &self.slots[index], why) {
             Err(Trouble::Stop(why)) => {
                 return Err(stop_if_last(self.identity, &mut self.consumer, Some(&self.committed), why));
             }
@@ -230,7 +230,7 @@ impl Shard<'_> {
                 Err(error) if !error.is_unavailable() || Instant::now() >= deadline => return Err(error.into()),
                 Err(error) => tracing::debug!("{error}"),
             }
-            if shared.stop.sleep(Duration::from_millis(100)) {
+            if self.identity.tenure.sleep(Duration::from_millis(100)) {
                 return Err(Trouble::Asked);
             }
         }

@@ -1,4 +1,4 @@
-//! The runner: all shards of a pipeline in one process.
+//! The runner: the shards of a pipeline in this process; all of them, or those that an assignment gives to it.
 //!
 //! Threads, all owned here and ended by the stop flag: the supervisor, which prepares what shards share and waits for
 //! them; the watcher, which looks at topics; a thread a shard. Shard 0 starts first: taking it over decides which of
@@ -8,11 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::crew::{Assignments, TRY_AGAIN, run_assigned};
 use super::prepare::{Prepared, prepare};
 use super::shared::{Shared, StopFlag};
 use super::status::{ShardState, ShardStatus, StatusBoard};
 use super::supervise::{End, shard_thread};
-use super::watcher::report_lag;
+use super::tenure::{Grant, Tenure};
+use super::watcher::{TopicWatcher, report_lag};
 use crate::health::{Readiness, Watchdog};
 use crate::kafka::SecretStore;
 use crate::metrics::Metrics;
@@ -31,13 +33,25 @@ pub struct RunOptions {
     pub readiness: Arc<Readiness>,
     /// The embedded broker for trying out: it knows no settings, and its topics are there.
     pub embedded: bool,
+    /// The rack that clients are in: the zone of the node.
+    pub rack: Option<String>,
+    /// In a cluster: which shards are this process's. Without it, all are.
+    pub assigned: Option<Assignments>,
 }
 
 impl RunOptions {
     /// Options of `millstream run`.
     pub fn local(secrets: SecretStore) -> Self {
         let readiness = Arc::new(Readiness::default());
-        Self { uid: "local".to_owned(), secrets, memory_bytes: None, readiness, embedded: false }
+        Self {
+            uid: "local".to_owned(),
+            secrets,
+            memory_bytes: None,
+            readiness,
+            embedded: false,
+            rack: None,
+            assigned: None,
+        }
     }
 }
 
@@ -113,6 +127,11 @@ impl Runner {
         self.status.all()
     }
 
+    /// Where the shards' states are told.
+    pub fn board(&self) -> &Arc<StatusBoard> {
+        &self.status
+    }
+
     /// Waits for the end, at most `timeout`.
     pub fn wait(&self, timeout: Duration) -> Option<Outcome> {
         let outcome = self.finish.outcome.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,14 +152,10 @@ impl Drop for Runner {
 
 /// Prepares, starts the shards, and waits for them.
 fn supervise(prepared: &Prepared) -> Outcome {
-    let (shared, mut watcher) = match prepare(prepared) {
+    let (shared, mut watcher) = match prepare_until_it_works(prepared) {
         Ok(Some(ready)) => ready,
         Ok(None) => return Outcome::Stopped,
-        Err(why) => {
-            prepared.status.resize(1);
-            prepared.status.set(0, ShardState::Stopped(why.clone()));
-            return Outcome::Failed(vec![why]);
-        }
+        Err(why) => return Outcome::Failed(vec![why]),
     };
     watcher.look();
     let ended = Arc::new(StopFlag::default());
@@ -150,7 +165,10 @@ fn supervise(prepared: &Prepared) -> Outcome {
     };
     let outcome = match watching {
         Ok(handle) => {
-            let outcome = run_shards(&shared);
+            let outcome = match &prepared.options.assigned {
+                Some(assignments) => run_assigned(&shared, assignments),
+                None => run_shards(&shared),
+            };
             ended.ask();
             drop(handle.join());
             outcome
@@ -161,13 +179,33 @@ fn supervise(prepared: &Prepared) -> Outcome {
     outcome
 }
 
+/// In a cluster, what cannot go on is told and tried again after a while: a worker that ended would tell nobody, and
+/// what is wrong may be mended outside. Under `millstream run` it ends the run.
+fn prepare_until_it_works(prepared: &Prepared) -> Result<Option<(Arc<Shared>, TopicWatcher)>, String> {
+    loop {
+        let why = match prepare(prepared) {
+            Ok(ready) => return Ok(ready),
+            Err(why) => why,
+        };
+        prepared.options.readiness.not_ready(0, &why);
+        prepared.status.set(0, ShardState::Stopped(why.clone()));
+        if prepared.options.assigned.is_none() {
+            return Err(why);
+        }
+        if prepared.stop.sleep(TRY_AGAIN) {
+            return Ok(None);
+        }
+    }
+}
+
 fn forget_partitions(shared: &Shared) {
     for (partition, _) in shared.positions.all() {
         shared.metrics.forget_partition(&partition.topic, partition.partition);
     }
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
+/// Starts a thread under the current span.
+pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
     let span = tracing::Span::current();
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || span.in_scope(body));
     thread.map_err(|error| format!("the thread `{name}` cannot be started: {error}"))
@@ -180,7 +218,8 @@ fn run_shards(shared: &Arc<Shared>) -> Outcome {
     for shard in 0..shared.shards {
         let (send, for_shard) = (send.clone(), Arc::clone(shared));
         let body = move || {
-            let end = shard_thread(shard, &for_shard);
+            let tenure = Tenure::owner(Arc::clone(&for_shard.stop), Grant::default());
+            let end = shard_thread(shard, &tenure, &for_shard);
             drop(send.send((shard, end)));
         };
         match spawn(&format!("shard-{shard}"), body) {

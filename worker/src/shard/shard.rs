@@ -7,6 +7,7 @@ use super::error::Trouble;
 use super::header::{Header, HeaderPartition, HeaderTopic, VERSION};
 use super::isolation::Isolation;
 use super::shared::{Checkpointed, Shared};
+use super::tenure::Tenure;
 use super::topology::Topology;
 use crate::health::ThreadWatch;
 use crate::kafka::{Assigned, Consumer, Producer};
@@ -82,6 +83,8 @@ pub struct Identity {
     pub id: u32,
     /// What the shards of this worker share.
     pub shared: Arc<Shared>,
+    /// Whether the shard is to be prepared, owned or let go.
+    pub tenure: Arc<Tenure>,
     /// The shard's counts.
     pub metrics: ShardMetrics,
     /// Watches the shard's thread.
@@ -155,7 +158,7 @@ impl Shard<'_> {
             uid: self.shared().uid.clone(),
             shards: self.shared().shards,
             run: self.shared().run.clone(),
-            generation: 0,
+            generation: self.identity.tenure.generation(),
             released,
             chain: self.shared().pipeline.chain_hash.clone(),
             complete,
@@ -187,12 +190,13 @@ impl Shard<'_> {
         self.shared().pipeline.mode == crate::plan::pipeline::Mode::Batch && self.slots.iter().all(Slot::is_complete)
     }
 
-    /// Tells the watcher where the checkpoint is.
+    /// Tells the watcher and the status where the checkpoint is.
     pub fn publish_positions(&self) {
         for slot in &self.slots {
             let position = Checkpointed { offset: slot.next, timestamp: slot.timestamp };
             self.shared().positions.set(&slot.partition, position);
         }
+        self.shared().status.checkpointed(self.identity.id, self.committed.sequence);
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::memory::Budget;
+use super::ownership::Ownership;
 use super::status::{ShardState, StatusBoard};
 use super::topology::TopologyCell;
 use crate::health::{Readiness, Watchdog};
@@ -41,8 +42,8 @@ pub struct Shared {
     pub status: Arc<StatusBoard>,
     /// Whether to stop.
     pub stop: Arc<StopFlag>,
-    /// Shard 0's word on whether this process still owns the pipeline.
-    pub confirm: Confirm,
+    /// Who decides which shards are this process's.
+    pub ownership: Ownership,
     /// Where the shards' checkpoints are, for the lag.
     pub positions: PositionBoard,
     /// The buffers of each shard.
@@ -64,9 +65,17 @@ impl Shared {
     pub fn set_state(&self, shard: u32, state: ShardState) {
         match &state {
             ShardState::Running | ShardState::Complete => self.readiness.ready(shard),
+            // Not this process's, or not yet: nothing that it could fail to do.
+            ShardState::Preparing | ShardState::Prepared | ShardState::Released => self.readiness.forget(shard),
             other => self.readiness.not_ready(shard, &other.to_string()),
         }
         self.status.set(shard, state);
+    }
+
+    /// Forgets a shard that this process has nothing to do with any more.
+    pub fn forget_shard(&self, shard: u32) {
+        self.readiness.forget(shard);
+        self.status.forget(shard);
     }
 }
 
@@ -75,11 +84,11 @@ pub fn state_topic(pipeline: &CompiledPipeline) -> String {
     format!("{}.state", pipeline.application_id)
 }
 
-/// A request to stop that sleepers notice.
+/// A request to stop that sleepers notice, and that is passed on to those who stop with this one.
 #[derive(Debug, Default)]
 pub struct StopFlag {
     asked: AtomicBool,
-    lock: Mutex<()>,
+    children: Mutex<Vec<Weak<StopFlag>>>,
     changed: Condvar,
 }
 
@@ -87,8 +96,27 @@ impl StopFlag {
     /// Asks to stop.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::Release);
-        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let children = std::mem::take(&mut *self.lock());
         self.changed.notify_all();
+        children.iter().filter_map(Weak::upgrade).for_each(|child| child.ask());
+    }
+
+    /// A flag of its own that is asked with this one.
+    pub fn child(&self) -> Arc<Self> {
+        let child = Arc::new(Self::default());
+        let mut children = self.lock();
+        children.retain(|child| child.strong_count() > 0);
+        children.push(Arc::downgrade(&child));
+        drop(children);
+        // Somebody may have asked just before the child was there to hear it.
+        if self.asked() {
+            child.ask();
+        }
+        child
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Self>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether somebody asked.
@@ -98,9 +126,19 @@ impl StopFlag {
 
     /// Sleeps for `time`, or until somebody asks; whether somebody has.
     pub fn sleep(&self, time: Duration) -> bool {
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.changed.wait_timeout_while(guard, time, |()| !self.asked()));
+        drop(self.changed.wait_timeout_while(self.lock(), time, |_| !self.asked()));
         self.asked()
+    }
+
+    /// Waits until `done` says so, or somebody asks. It is looked at after each [`Self::wake`].
+    pub fn wait_until(&self, done: impl Fn() -> bool) {
+        drop(self.changed.wait_while(self.lock(), |_| !self.asked() && !done()));
+    }
+
+    /// Lets those who wait look again.
+    pub fn wake(&self) {
+        let _guard = self.lock();
+        self.changed.notify_all();
     }
 }
 
@@ -186,6 +224,12 @@ impl PositionBoard {
     pub fn set(&self, partition: &TopicPartition, position: Checkpointed) {
         let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
         positions.insert(partition.clone(), position);
+    }
+
+    /// Forgets partitions that this process no longer reads.
+    pub fn forget(&self, gone: &[TopicPartition]) {
+        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        positions.retain(|partition, _| !gone.contains(partition));
     }
 
     /// All positions.

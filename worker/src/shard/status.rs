@@ -1,8 +1,11 @@
 //! What each shard is doing, for people.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
+
+use tokio::sync::Notify;
 
 /// A shard and what it is doing.
 #[derive(Clone, Debug)]
@@ -13,11 +16,26 @@ pub struct ShardStatus {
     pub state: ShardState,
     /// Since when.
     pub since: Instant,
+    /// The last checkpoint that this process made of it.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// A checkpoint that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its sequence.
+    pub sequence: u64,
+    /// When, in milliseconds since 1970.
+    pub millis: i64,
 }
 
 /// What a shard is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShardState {
+    /// Prepares to take the shard over once it is this process's.
+    Preparing,
+    /// Is prepared, and waits to be given the shard.
+    Prepared,
     /// Takes the shard over.
     Starting,
     /// Waits for something outside, named in the text.
@@ -35,6 +53,8 @@ pub enum ShardState {
 impl fmt::Display for ShardState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Preparing => f.write_str("preparing"),
+            Self::Prepared => f.write_str("prepared"),
             Self::Starting => f.write_str("starting"),
             Self::Waiting(what) => write!(f, "waiting: {what}"),
             Self::Running => f.write_str("running"),
@@ -45,25 +65,42 @@ impl fmt::Display for ShardState {
     }
 }
 
-/// The states of all shards of a worker; empty until their number is known.
+/// The states of the shards of a worker; empty until they are known.
 #[derive(Debug, Default)]
 pub struct StatusBoard {
-    shards: Mutex<Vec<ShardStatus>>,
+    shards: Mutex<BTreeMap<u32, ShardStatus>>,
+    count: OnceLock<u32>,
+    changed: Notify,
 }
 
 impl StatusBoard {
-    /// Sets the number of shards, or keeps it.
-    pub fn resize(&self, shards: u32) {
-        let mut board = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        for shard in board.len() as u32..shards {
-            board.push(ShardStatus { shard, state: ShardState::Starting, since: Instant::now() });
+    fn board(&self) -> MutexGuard<'_, BTreeMap<u32, ShardStatus>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the pipeline's shards, once it is known.
+    pub fn count(&self) -> Option<u32> {
+        self.count.get().copied()
+    }
+
+    /// Sets the number of the pipeline's shards, which never changes.
+    pub fn set_count(&self, shards: u32) {
+        self.count.get_or_init(|| shards);
+        self.changed.notify_one();
+    }
+
+    /// Shards that are about to start.
+    pub fn expect(&self, shards: u32) {
+        let mut board = self.board();
+        for shard in 0..shards {
+            board.entry(shard).or_insert_with(|| ShardStatus::new(shard, ShardState::Starting));
         }
     }
 
     /// Sets a shard's state. Logs it once, when it changes.
     pub fn set(&self, shard: u32, state: ShardState) {
-        let mut board = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(status) = board.get_mut(shard as usize) else { return };
+        let mut board = self.board();
+        let status = board.entry(shard).or_insert_with(|| ShardStatus::new(shard, ShardState::Starting));
         if status.state == state {
             return;
         }
@@ -72,11 +109,36 @@ impl StatusBoard {
             ShardState::Stopped(why) => tracing::error!(shard, "stopped: {why}"),
             other => tracing::info!(shard, "{other}"),
         }
-        *status = ShardStatus { shard, state, since: Instant::now() };
+        (status.state, status.since) = (state, Instant::now());
+        self.changed.notify_one();
+    }
+
+    /// Notes a checkpoint.
+    pub fn checkpointed(&self, shard: u32, sequence: u64) {
+        if let Some(status) = self.board().get_mut(&shard) {
+            status.checkpoint = Some(Checkpoint { sequence, millis: super::now_millis() });
+        }
+    }
+
+    /// Forgets a shard that this process has nothing to do with any more.
+    pub fn forget(&self, shard: u32) {
+        self.board().remove(&shard);
+        self.changed.notify_one();
+    }
+
+    /// Tells the one who waits for changes that a state has changed.
+    pub fn changed(&self) -> &Notify {
+        &self.changed
     }
 
     /// All states.
     pub fn all(&self) -> Vec<ShardStatus> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.board().values().cloned().collect()
+    }
+}
+
+impl ShardStatus {
+    fn new(shard: u32, state: ShardState) -> Self {
+        Self { shard, state, since: Instant::now(), checkpoint: None }
     }
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::error::Trouble;
 use super::isolation::Isolation;
+use super::ownership::{Ownership, still_assigned};
 use super::run::Ended;
 use super::shard::{Identity, Shard};
 use super::shared::Shared;
 use super::status::ShardState;
 use super::takeover::take_over;
+use super::tenure::Tenure;
 use crate::metrics::{TakeoverReason, TransactionOutcome};
 
 /// The first wait before another takeover; it doubles up to [`MAX_BACKOFF`].
@@ -46,10 +48,11 @@ enum Next {
 }
 
 /// Runs a shard to its end. Panics end the shard, not the process.
-pub fn shard_thread(shard: u32, shared: &Arc<Shared>) -> End {
-    let span = tracing::info_span!(parent: None, "shard", pipeline = shared.pipeline.name, shard, generation = 0);
+pub fn shard_thread(shard: u32, tenure: &Arc<Tenure>, shared: &Arc<Shared>) -> End {
+    let (pipeline, generation) = (&shared.pipeline.name, tenure.generation());
+    let span = tracing::info_span!(parent: None, "shard", pipeline, shard, generation);
     let _entered = span.enter();
-    match catch_unwind(AssertUnwindSafe(|| run_shard(shard, shared))) {
+    match catch_unwind(AssertUnwindSafe(|| run_shard(shard, tenure, shared))) {
         Ok(end) => end,
         Err(panic) => End::Failed(format!("shard {shard} panicked: {}; this is a defect of Millstream", words(&panic))),
     }
@@ -60,16 +63,18 @@ fn words(panic: &Box<dyn std::any::Any + Send>) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn run_shard(shard: u32, shared: &Arc<Shared>) -> End {
+fn run_shard(shard: u32, tenure: &Arc<Tenure>, shared: &Arc<Shared>) -> End {
     let mut identity = Identity {
         id: shard,
         shared: Arc::clone(shared),
+        tenure: Arc::clone(tenure),
         metrics: shared.metrics.shard(shard),
         thread: shared.watchdog.thread(&format!("shard-{shard}")),
         isolation: Isolation::default(),
         held: None,
     };
-    let (mut backoff, mut reason) = (FIRST_BACKOFF, TakeoverReason::Start);
+    let first = if tenure.generation() == 0 { TakeoverReason::Start } else { TakeoverReason::Assigned };
+    let (mut backoff, mut reason) = (FIRST_BACKOFF, first);
     loop {
         let started = Instant::now();
         identity.metrics.takeover(reason);
@@ -83,14 +88,20 @@ fn run_shard(shard: u32, shared: &Arc<Shared>) -> End {
         if started.elapsed() > GOOD_RUN {
             backoff = FIRST_BACKOFF;
         }
-        let wait = if shard == 0 && reason == TakeoverReason::Fenced { backoff.max(FENCED_BACKOFF) } else { backoff };
+        let wait =
+            if decides(&identity) && reason == TakeoverReason::Fenced { backoff.max(FENCED_BACKOFF) } else { backoff };
         tracing::warn!("{why}; taking the shard over again in {wait:?}");
         shared.set_state(shard, ShardState::Waiting(why));
-        if shared.stop.sleep(wait) {
+        if tenure.sleep(wait) {
             return End::Released;
         }
         backoff = (backoff * 2).min(MAX_BACKOFF);
     }
+}
+
+/// Whether the shard decides which of two processes goes on.
+fn decides(identity: &Identity) -> bool {
+    identity.id == 0 && matches!(identity.shared.ownership, Ownership::Whole(_))
 }
 
 fn run_once(identity: &mut Identity) -> Next {
@@ -99,7 +110,7 @@ fn run_once(identity: &mut Identity) -> Next {
             let before = shard.was_complete;
             match shard.run() {
                 Ok(Ended::Released) => return Next::End(End::Released),
-                Ok(Ended::Complete) if shard.identity.id == 0 => match shard.serve_others() {
+                Ok(Ended::Complete) if decides(shard.identity) => match shard.serve_others() {
                     Ok(()) => return Next::End(End::Complete { before }),
                     Err(trouble) => trouble,
                 },
@@ -119,10 +130,12 @@ fn after(identity: &Identity, trouble: Trouble) -> Next {
         Trouble::Stop(why) => Next::End(End::Failed(why)),
         Trouble::Asked => Next::End(End::Released),
         Trouble::Lost(why) => {
-            shared.confirm.lost();
+            if let Ownership::Whole(confirm) = &shared.ownership {
+                confirm.lost();
+            }
             Next::End(End::Lost(why))
         }
-        _ if shared.stop.asked() => {
+        _ if identity.tenure.asked() => {
             tracing::warn!("stopped without a last checkpoint: what was not committed is read again by the next owner");
             Next::End(End::Released)
         }
@@ -132,15 +145,23 @@ fn after(identity: &Identity, trouble: Trouble) -> Next {
     }
 }
 
-/// Shard 0 looks at the header's run id when it is taken again; the others ask shard 0.
+/// Shard 0 looks at the header's run id when it is taken again, the others ask shard 0; in a cluster the assignment
+/// says whether the shard is to be taken again.
 fn after_fence(identity: &Identity, why: &str) -> Next {
     identity.metrics.transaction(TransactionOutcome::Fenced);
-    if identity.id == 0 {
-        return Next::Again(TakeoverReason::Fenced, why.to_owned());
-    }
-    match identity.shared.confirm.ask(&identity.shared.stop) {
+    let (still_ours, who) = match &identity.shared.ownership {
+        Ownership::Whole(_) if identity.id == 0 => (Some(true), ""),
+        Ownership::Whole(confirm) => {
+            (confirm.ask(identity.tenure.stop()), "another process has taken the pipeline over")
+        }
+        Ownership::Assigned(source) => {
+            let ours = still_assigned(&**source, identity.id, &identity.tenure);
+            (ours, "another worker has taken the shard over, as the assignment says")
+        }
+    };
+    match still_ours {
         Some(true) => Next::Again(TakeoverReason::Fenced, why.to_owned()),
-        Some(false) => Next::End(End::Lost("another process has taken the pipeline over".to_owned())),
+        Some(false) => Next::End(End::Lost(who.to_owned())),
         None => Next::End(End::Released),
     }
 }
@@ -150,11 +171,13 @@ impl Shard<'_> {
     fn serve_others(&mut self) -> Result<(), Trouble> {
         let shared = Arc::clone(self.shared());
         shared.set_state(self.identity.id, ShardState::Complete);
-        while !shared.stop.asked() && !shared.status.all().iter().all(|status| status.state == ShardState::Complete) {
-            if shared.confirm.open_question().is_some() {
+        while !self.identity.tenure.asked()
+            && !shared.status.all().iter().all(|status| status.state == ShardState::Complete)
+        {
+            if self.open_question().is_some() {
                 self.checkpoint()?;
             }
-            shared.stop.sleep(Duration::from_millis(50));
+            self.identity.tenure.sleep(Duration::from_millis(50));
         }
         Ok(())
     }

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::error::Trouble;
 use super::header::{Header, HeaderTopic, MirrorMark};
-use super::header_reader::{is_last, read_header};
+use super::header_reader::{header_end, is_last, read_header};
+use super::ownership::Ownership;
 use super::resolve::resolve;
 use super::restore::{SourceTopic, plan};
 use super::shard::{Held, Identity, Progress, Shard, Slot};
 use super::shared::Shared;
 use super::status::ShardState;
+use super::tenure::Grant;
 use super::topology::Topology;
 use crate::fault;
 use crate::kafka::{Code, Consumer, KafkaError, Producer, Room};
@@ -24,6 +26,10 @@ use crate::records::TopicPartition;
 
 /// How long one call may take before it is tried again.
 const WAIT: Duration = Duration::from_secs(10);
+/// How long the former owner's mark is waited for.
+const HAND_OVER: Duration = Duration::from_secs(2);
+/// How often it is looked for.
+const LOOK_FOR_RELEASE: Duration = Duration::from_millis(10);
 /// The bytes of a producer's batch, unless a topic takes less: what brokers take by default, with room for overhead.
 const BATCH_BYTES: u64 = 1_000_000;
 
@@ -32,23 +38,74 @@ pub fn transaction_timeout(interval: Duration) -> Duration {
     (interval * 4).max(Duration::from_secs(10))
 }
 
-/// Takes the shard over.
+/// What a takeover begins with. To have it ready makes the pause of a hand-over short.
+struct Standby {
+    consumer: Consumer,
+    producer: Producer,
+    topology: Arc<Topology>,
+    topology_version: u64,
+}
+
+/// Takes the shard over, as soon as it is this process's.
 pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
-    let shared = Arc::clone(&identity.shared);
-    shared.set_state(identity.id, ShardState::Starting);
+    let standby = prepare(identity)?;
+    let grant = wait_for_grant(identity)?;
+    take(identity, standby, grant)
+}
+
+/// All that needs no ownership: topics are there, clients are connected, and the shard is no foreign one.
+fn prepare(identity: &Identity) -> Result<Standby, Trouble> {
+    let granted = identity.tenure.granted().is_some();
+    identity.shared.set_state(identity.id, if granted { ShardState::Starting } else { ShardState::Preparing });
     fault::point("takeover.begin");
     let (topology_version, topology) = wait_for_topics(identity)?;
     let mut consumer = make_consumer(identity)?;
-    let before = read_header(&shared, identity.id, &mut consumer)?;
+    let before = read_header(identity, &mut consumer)?;
     check_owner(identity, before.as_ref())?;
     fault::point("takeover.header-read");
     let producer = make_producer(identity, &topology)?;
+    Ok(Standby { consumer, producer, topology, topology_version })
+}
+
+fn wait_for_grant(identity: &Identity) -> Result<Grant, Trouble> {
+    if let Some(grant) = identity.tenure.granted() {
+        return Ok(grant);
+    }
+    identity.shared.set_state(identity.id, ShardState::Prepared);
+    let grant = identity.tenure.wait_for_grant().ok_or(Trouble::Asked)?;
+    identity.shared.set_state(identity.id, ShardState::Starting);
+    Ok(grant)
+}
+
+/// Waits until the former owner has let the shard go, which its last header says; not for long, since it may be gone.
+fn wait_for_release(identity: &Identity, consumer: &mut Consumer, grant: Grant) -> Result<(), Trouble> {
+    let deadline = Instant::now() + HAND_OVER;
+    let mut seen = None;
+    while grant.handed_over && identity.held.is_none() && Instant::now() < deadline {
+        let end = header_end(identity)?;
+        if seen.replace(end) != Some(end) && read_header(identity, consumer)?.is_none_or(|header| header.released) {
+            return Ok(());
+        }
+        if identity.tenure.sleep(LOOK_FOR_RELEASE) {
+            return Err(Trouble::Asked);
+        }
+    }
+    Ok(())
+}
+
+fn take(identity: &mut Identity, standby: Standby, grant: Grant) -> Result<Shard<'_>, Trouble> {
+    let shared = Arc::clone(&identity.shared);
+    let Standby { mut consumer, producer, topology, topology_version } = standby;
+    wait_for_release(identity, &mut consumer, grant)?;
     wait_for_shard_0(identity)?;
     fault::point("takeover.before-init");
     init_transactions(identity, &producer)?;
     fault::point("takeover.after-init");
-    let header = read_header(&shared, identity.id, &mut consumer)?;
+    let header = read_header(identity, &mut consumer)?;
     check_owner(identity, header.as_ref())?;
+    if header.is_none() && grant.started {
+        return Err(stop_if_last(identity, &mut consumer, None, lost_start(identity)));
+    }
     identity.held = Some(Held::of(header.as_ref()));
     fault::point("takeover.header-read-again");
     let sources = topology.sources(&shared.pipeline);
@@ -92,12 +149,12 @@ fn positions(
 ) -> Result<Vec<Slot>, Trouble> {
     check_mirror(identity, consumer, sources, header)?;
     let shared = &identity.shared;
-    resolve(shared, plan(identity.id, shared.shards, sources, header, shared.pipeline.mode))
+    resolve(identity, plan(identity.id, shared.shards, sources, header, shared.pipeline.mode))
 }
 
 /// What looks lost to a process that was overtaken without knowing is not: the other one has moved on.
 pub fn stop_if_last(identity: &Identity, consumer: &mut Consumer, header: Option<&Header>, why: String) -> Trouble {
-    match is_last(&identity.shared, identity.id, consumer, header) {
+    match is_last(identity, consumer, header) {
         Ok(true) => Trouble::Stop(why),
         Ok(false) => {
             let doing = format!("take shard {} over", identity.id);
@@ -109,10 +166,11 @@ pub fn stop_if_last(identity: &Identity, consumer: &mut Consumer, header: Option
 
 /// Taking shard 0 over decides which of two processes goes on, so the others do not fence before it is done.
 fn wait_for_shard_0(identity: &Identity) -> Result<(), Trouble> {
+    let Ownership::Whole(confirm) = &identity.shared.ownership else { return Ok(()) };
     if identity.id == 0 || identity.held.is_some() {
         return Ok(());
     }
-    match identity.shared.confirm.ask(&identity.shared.stop) {
+    match confirm.ask(identity.tenure.stop()) {
         Some(true) => Ok(()),
         Some(false) => Err(Trouble::Lost("another process has taken the pipeline over".to_owned())),
         None => Err(Trouble::Asked),
@@ -151,7 +209,7 @@ fn wait_for_topics(identity: &Identity) -> Result<(u64, Arc<Topology>), Trouble>
     let shared = &identity.shared;
     let mut seen = shared.topology.get();
     loop {
-        if shared.stop.asked() {
+        if identity.tenure.asked() {
             return Err(Trouble::Asked);
         }
         if let Some(error) = seen.1.denied() {
@@ -252,7 +310,8 @@ fn check_owner(identity: &Identity, header: Option<&Header>) -> Result<(), Troub
     }
     // A header that is neither ours nor the one that we found tells of an owner after us.
     let taken = identity.held.as_ref().is_some_and(|held| *held != Held::of(Some(header)));
-    if identity.id == 0 && taken && header.run != shared.run {
+    let decides = identity.id == 0 && matches!(shared.ownership, Ownership::Whole(_));
+    if decides && taken && header.run != shared.run {
         return Err(Trouble::Lost(format!("another process (run {}) has taken the pipeline over", header.run)));
     }
     Ok(())
@@ -270,7 +329,7 @@ fn init_transactions(identity: &Identity, producer: &Producer) -> Result<(), Tro
             }
             Err(error) => return Err(error.into()),
         }
-        if shared.stop.asked() {
+        if identity.tenure.asked() {
             return Err(Trouble::Asked);
         }
     }
@@ -319,6 +378,15 @@ fn lost_header(identity: &Identity, mirror: u64, header: Option<&Header>) -> Str
     )
 }
 
+fn lost_start(identity: &Identity) -> String {
+    let shared = &identity.shared;
+    format!(
+        "data loss: shard {} has started before, but there is no header of it in topic `{}`: the topic was deleted or truncated. To begin anew, delete the Pipeline and make it again with another applicationId; what was written stays written",
+        identity.id,
+        shared.state_topic()
+    )
+}
+
 fn report_mirror(identity: &Identity, mirror: &[crate::kafka::Place], header: Option<&Header>) {
     let Some(header) = header else { return };
     for place in mirror {
@@ -341,5 +409,5 @@ pub fn new_slots(shard: &Shard<'_>, sources: &[SourceTopic]) -> Result<Vec<Slot>
     let known = Header { topics: shard.topics.clone(), ..shard.next_header(false, false) };
     let planned = plan(shard.identity.id, shared.shards, sources, Some(&known), shared.pipeline.mode);
     let is_new = |partition: &TopicPartition| !shard.slots.iter().any(|slot| slot.partition == *partition);
-    resolve(shared, planned.into_iter().filter(|planned| is_new(&planned.partition)).collect())
+    resolve(shard.identity, planned.into_iter().filter(|planned| is_new(&planned.partition)).collect())
 }

@@ -1,0 +1,127 @@
+//! Balance: by measured load, with few moves.
+//!
+//! What counts is where shards will be once the moves under way are done. A shard whose load is unknown counts as much
+//! as the others do on average, an idle one as [`IDLE`], so that idle shards are spread by their number.
+//!
+//! **A move has a gain** if it relieves the more loaded of two workers by at least a tenth of the mean load. Where the
+//! shards themselves are smaller than that, the gain counts that levelling the two would have, shard by shard:
+//! otherwise a worker with many small shards could never give one away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::assignment::{Assignment, Shard};
+use super::view::{Standing, View};
+
+/// The least that a shard counts for: noise below it moves nothing.
+const IDLE: f64 = 0.01;
+/// The part of the mean load that a move must gain.
+const GAIN: f64 = 0.1;
+
+/// What each shard counts for.
+#[derive(Clone, Debug)]
+pub(super) struct Weights(Vec<f64>);
+
+impl Weights {
+    /// By load.
+    pub fn new(view: &View, shards: usize) -> Self {
+        let load = |shard: u32| view.loads.get(&shard).filter(|load| load.is_finite()).map(|load| load.max(IDLE));
+        let loads: Vec<Option<f64>> = (0..shards as u32).map(load).collect();
+        let known: Vec<f64> = loads.iter().flatten().copied().collect();
+        let mean = if known.is_empty() { 1.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
+        Self(loads.into_iter().map(|load| load.unwrap_or(mean)).collect())
+    }
+
+    /// Only those that are named count, and equally.
+    pub fn only(named: &BTreeSet<u32>, shards: usize) -> Self {
+        Self((0..shards as u32).map(|shard| f64::from(u8::from(named.contains(&shard)))).collect())
+    }
+
+    pub fn of(&self, shard: u32) -> f64 {
+        self.0.get(shard as usize).copied().unwrap_or_default()
+    }
+
+    /// The heaviest first, so that the light ones even out what those leave; deterministic.
+    pub fn sort(&self, shards: &mut [u32]) {
+        shards.sort_by(|a, b| self.of(*b).total_cmp(&self.of(*a)).then(a.cmp(b)));
+    }
+}
+
+/// What each worker has, or will have once the moves under way are done.
+#[derive(Clone, Debug)]
+pub(super) struct Burdens<'a>(BTreeMap<&'a str, Burden>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Burden {
+    weight: f64,
+    shards: usize,
+}
+
+impl<'a> Burdens<'a> {
+    pub fn new(workers: impl Iterator<Item = &'a str>, shards: &[Shard], weights: &Weights) -> Self {
+        let mut burdens = Self(workers.map(|worker| (worker, Burden::default())).collect());
+        for (number, shard) in (0..).zip(shards) {
+            if let Some(worker) = shard.destination() {
+                burdens.add(worker, weights.of(number));
+            }
+        }
+        burdens
+    }
+
+    pub fn add(&mut self, worker: &str, weight: f64) {
+        if let Some(burden) = self.0.get_mut(worker) {
+            burden.weight += weight;
+            burden.shards += 1;
+        }
+    }
+
+    /// The worker with the least load; of several the one with the fewest shards, then the first by name.
+    pub fn lightest(&self, may: impl Fn(&str) -> bool) -> Option<&'a str> {
+        let order = |(a, x): &(&&str, &Burden), (b, y): &(&&str, &Burden)| {
+            x.weight.total_cmp(&y.weight).then(x.shards.cmp(&y.shards)).then(a.cmp(b))
+        };
+        self.0.iter().filter(|(worker, _)| may(worker)).min_by(order).map(|(worker, _)| *worker)
+    }
+
+    /// The move with the largest gain, away from the most loaded worker that has one; None if no move has a gain.
+    /// `movable` are shards with their workers.
+    pub fn best_move(&self, movable: &[(u32, &str)], weights: &Weights) -> Option<(u32, &'a str)> {
+        let target = self.lightest(|_| true)?;
+        let least = self.0.get(target)?.weight;
+        let mean = self.0.values().map(|burden| burden.weight).sum::<f64>() / self.0.len() as f64;
+        let mut from: Vec<(&str, f64)> = self.0.iter().map(|(worker, burden)| (*worker, burden.weight)).collect();
+        from.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
+        from.into_iter().find_map(|(worker, most)| {
+            let own = movable.iter().filter(|(_, owner)| *owner == worker).map(|(shard, _)| *shard);
+            let gains = own.map(|shard| (shard, gain(most, least, weights.of(shard))));
+            let best = gains.min_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
+            best.filter(|(shard, _)| is_worth_it(most, least, mean, weights.of(*shard)))
+                .map(|(shard, _)| (shard, target))
+        })
+    }
+}
+
+/// By how much the more loaded of two workers is relieved when a shard goes to the other.
+fn gain(most: f64, least: f64, weight: f64) -> f64 {
+    weight.min(most - least - weight)
+}
+
+fn is_worth_it(most: f64, least: f64, mean: f64, weight: f64) -> bool {
+    let enough = GAIN * mean;
+    (most - least) / 2.0 >= enough && gain(most, least, weight) >= enough.min(weight)
+}
+
+/// The workers of a revision that are too many for `replicas`: those that are about to end do not count any more, then
+/// those with the least load go, and of idle ones those that are not ready. One that is being drained has less and less,
+/// so that the answer stays the same.
+pub fn surplus(assignment: &Assignment, view: &View, replicas: usize) -> BTreeSet<String> {
+    let weights = Weights::new(view, assignment.shards.len());
+    let workers = view.workers.iter().filter(|(_, w)| w.revision == view.revision && w.standing != Standing::Leaving);
+    let mut workers: Vec<_> = workers.map(|(name, worker)| (name.as_str(), worker.standing)).collect();
+    let burdens = Burdens::new(workers.iter().map(|(name, _)| *name), &assignment.shards, &weights);
+    let load = |name: &str| burdens.0.get(name).copied().unwrap_or_default();
+    workers.sort_by(|(a, x), (b, y)| {
+        let (of_a, of_b) = (load(a), load(b));
+        of_b.weight.total_cmp(&of_a.weight).then(of_b.shards.cmp(&of_a.shards)).then(x.cmp(y)).then(a.cmp(b))
+    });
+    workers.into_iter().skip(replicas).map(|(name, _)| name.to_owned()).collect()
+}
