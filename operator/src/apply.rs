@@ -1,0 +1,134 @@
+//! Writing to the API server: owned objects by server-side apply under one field manager, the assignment with the
+//! precondition that nobody has written it since it was read, the status, and what is to go.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use millstream_crds::{Pipeline, PipelineAssignment, PipelineAssignmentSpec, PipelineStatus};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::build::{FIELD_MANAGER, labels};
+
+/// A write that the API server refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+pub struct ApplyError {
+    /// What was being done.
+    pub doing: String,
+    /// Why not.
+    pub source: Box<kube::Error>,
+}
+
+impl ApplyError {
+    fn new(doing: String) -> impl FnOnce(kube::Error) -> Self {
+        move |source| Self { doing, source: Box::new(source) }
+    }
+
+    /// Whether somebody else wrote the object meanwhile: looked at again, there is nothing wrong.
+    pub fn is_conflict(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if status.code == 409)
+    }
+}
+
+/// Writes to one namespace.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    namespace: String,
+}
+
+impl Writer {
+    /// Writes through `client`.
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self { client, namespace: namespace.to_owned() }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Makes an object what it should be.
+    pub async fn apply<K>(&self, object: &K) -> Result<(), ApplyError>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+        K::DynamicType: Default,
+    {
+        let name = object.name_any();
+        let doing = format!("apply {} {name}", K::kind(&K::DynamicType::default()));
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        self.api::<K>().patch(&name, &parameters, &Patch::Apply(object)).await.map_err(ApplyError::new(doing))?;
+        Ok(())
+    }
+
+    /// Makes an assignment where there is none.
+    pub async fn create_assignment(&self, object: &PipelineAssignment) -> Result<(), ApplyError> {
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let doing = format!("make the assignment {}", object.name_any());
+        self.api().create(&parameters, object).await.map_err(ApplyError::new(doing))?;
+        Ok(())
+    }
+
+    /// Writes an assignment, unless somebody else has written it since it was read.
+    pub async fn replace_assignment(
+        &self,
+        read: &PipelineAssignment,
+        spec: PipelineAssignmentSpec,
+    ) -> Result<(), ApplyError> {
+        let mut object = read.clone();
+        object.spec = spec;
+        object.metadata.managed_fields = None;
+        let name = object.name_any();
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let doing = format!("write the assignment {name}");
+        self.api().replace(&name, &parameters, &object).await.map_err(ApplyError::new(doing))?;
+        Ok(())
+    }
+
+    /// Writes a Pipeline's status.
+    pub async fn status(&self, pipeline: &str, status: &PipelineStatus) -> Result<(), ApplyError> {
+        let patch = json!({
+            "apiVersion": Pipeline::api_version(&()),
+            "kind": Pipeline::kind(&()),
+            "status": status,
+        });
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let doing = format!("write the status of {pipeline}");
+        let written = self.api::<Pipeline>().patch_status(pipeline, &parameters, &Patch::Apply(patch)).await;
+        written.map_err(ApplyError::new(doing))?;
+        Ok(())
+    }
+
+    /// Says which of a Deployment's pods is to go first when it shrinks.
+    pub async fn cheap_to_delete(&self, pod: &str) -> Result<(), ApplyError> {
+        let patch = json!({"metadata": {"annotations": {labels::POD_DELETION_COST: "-1000"}}});
+        let doing = format!("mark pod {pod} as drained");
+        let written = self.api::<Pod>().patch(pod, &PatchParams::default(), &Patch::Merge(patch)).await;
+        gone_is_fine(written.map(|_| ()), doing)
+    }
+
+    /// Removes the Deployment and the `ConfigMap` of a revision that is over.
+    pub async fn remove_revision(&self, name: &str) -> Result<(), ApplyError> {
+        let parameters = DeleteParams::background();
+        let deployment = self.api::<Deployment>().delete(name, &parameters).await;
+        gone_is_fine(deployment.map(|_| ()), format!("delete Deployment {name}"))?;
+        let config_map = self.api::<ConfigMap>().delete(name, &parameters).await;
+        gone_is_fine(config_map.map(|_| ()), format!("delete ConfigMap {name}"))
+    }
+}
+
+fn gone_is_fine(written: Result<(), kube::Error>, doing: String) -> Result<(), ApplyError> {
+    match written {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other.map_err(ApplyError::new(doing)),
+    }
+}

@@ -1,0 +1,103 @@
+//! The controller of one scope: a namespace, or all. Whatever has changed about a Pipeline causes a reconcile of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt;
+use futures::channel::mpsc::UnboundedReceiver;
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+use millstream_crds::PipelineStatus;
+
+use crate::apply::Writer;
+use crate::backoff::delay;
+use crate::context::Context;
+use crate::decide::status::{Facts, Refused, status};
+use crate::observe::{Guarded, scoped};
+use crate::reconcile::{ReconcileError, reconcile};
+use crate::reports::PipelineKey;
+
+/// Runs until it is dropped.
+pub async fn run(context: Arc<Context>, namespace: Option<String>, news: UnboundedReceiver<ObjectRef<Guarded>>) {
+    let stores = context.stores.clone();
+    // A decision over half of what is there would be a wrong one.
+    let filled = futures::join!(
+        stores.pods.wait_until_ready(),
+        stores.deployments.wait_until_ready(),
+        stores.assignments.wait_until_ready()
+    );
+    if let (Err(_), _, _) | (_, Err(_), _) | (_, _, Err(_)) = filled {
+        return;
+    }
+    let pipelines = scoped::<Guarded>(&context.client, namespace.as_deref());
+    let concurrency = context.settings.concurrency;
+    Controller::new(pipelines, watcher::Config::default())
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .reconcile_on(news)
+        .run(guarded, after_error, Arc::clone(&context))
+        .for_each(|outcome| {
+            if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
+                forget(&context, &gone.namespace.unwrap_or_default(), &gone.name);
+            }
+            futures::future::ready(())
+        })
+        .await;
+}
+
+fn forget(context: &Context, namespace: &str, name: &str) {
+    context.forget(&PipelineKey { namespace: namespace.to_owned(), name: name.to_owned() });
+    context.metrics.forget(namespace, name);
+}
+
+async fn guarded(pipeline: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let started = Instant::now();
+    let outcome = match &pipeline.0 {
+        Ok(readable) => reconcile(Arc::new(readable.clone()), Arc::clone(&context)).await,
+        Err(unreadable) => refuse(&pipeline, &unreadable.error, &context).await,
+    };
+    let word = outcome.as_ref().err().map_or("ok", ReconcileError::outcome);
+    context.metrics.reconciled(word, started.elapsed());
+    outcome
+}
+
+/// A Pipeline that cannot be read is told so, and left as it is.
+async fn refuse(pipeline: &Guarded, error: &str, context: &Context) -> Result<Action, ReconcileError> {
+    let message = format!("this operator cannot read the Pipeline: {error}; is the operator older than the CRD?");
+    let facts = Facts {
+        generation: pipeline.meta().generation.unwrap_or(0),
+        refused: Some(Refused { reason: "Unreadable", message }),
+        ..Facts::default()
+    };
+    let told: PipelineStatus = status(&facts, None, jiff::Timestamp::now());
+    let writer = Writer::new(context.client.clone(), &pipeline.namespace().unwrap_or_default());
+    writer.status(&pipeline.name_any(), &told).await?;
+    Ok(Action::await_change())
+}
+
+fn after_error(pipeline: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let name = pipeline.name_any();
+    match error.outcome() {
+        // Somebody was quicker; what he wrote is on its way here.
+        "conflict" => tracing::debug!(pipeline = name, "{error}"),
+        _ => tracing::warn!(pipeline = name, "{}", chain(error)),
+    }
+    let key = PipelineKey { namespace: pipeline.namespace().unwrap_or_default(), name };
+    Action::requeue(delay(context.failures(&key)))
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}

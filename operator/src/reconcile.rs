@@ -1,0 +1,511 @@
+//! observe → decide → apply, for one Pipeline.
+//!
+//! Everything is observed from memory: watched objects and reports. Everything is decided by pure functions. Only what
+//! differs is written. An error ends this reconcile and causes another one; it never concerns another Pipeline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use millstream_crds::pipeline::Mode;
+use millstream_crds::{Pipeline, PipelineAssignment, PipelineStatus};
+use sha2::{Digest, Sha256};
+
+use crate::apply::{ApplyError, Writer};
+use crate::build::{self, Owned, labels};
+use crate::compile::{CompileError, Compiled, compile};
+use crate::context::Context;
+use crate::decide::assign::assign;
+use crate::decide::assignment::{Assignment, AssignmentError, Shard};
+use crate::decide::liveness::{self, Judge, LastReport, Observed, Patience};
+use crate::decide::moves::Move;
+use crate::decide::status::{Facts, PodFact, Refused, is_true, status};
+use crate::decide::view::{Standing, View, Worker};
+use crate::decide::{quarantine, rollout, surplus};
+use crate::events::{Kind, publish};
+use crate::kafka::{self, Observer};
+use crate::memory::Memory;
+use crate::observe::trouble;
+use crate::reports::{PipelineKey, Seen};
+use crate::secrets;
+
+/// How often a Pipeline is looked at though nothing has happened: silence is only seen by looking.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often one that is not to run is looked at.
+const LOOK_RARELY: Duration = Duration::from_mins(5);
+/// How often the owned objects are applied though they should be as they were: somebody may have changed one.
+const APPLY_AGAIN: Duration = Duration::from_mins(5);
+/// How often counts in the status are written.
+const TELL_COUNTS: Duration = Duration::from_secs(10);
+
+/// How often secrets are looked at for the operator's own connection.
+const CHECK_OBSERVER: Duration = Duration::from_secs(15);
+
+/// Why a reconcile did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The compiler cannot be asked.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The assignment cannot be read.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+    /// The API server refused a write.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+impl ReconcileError {
+    /// The outcome's name in metrics.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Apply(error) if error.is_conflict() => "conflict",
+            _ => "error",
+        }
+    }
+}
+
+/// Makes one Pipeline what it should be.
+pub async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let key = PipelineKey { namespace: pipeline.namespace().unwrap_or_default(), name: pipeline.name_any() };
+    if pipeline.metadata.deletion_timestamp.is_some() {
+        // What it owns goes with it, by the API server's garbage collection.
+        context.forget(&key);
+        return Ok(Action::await_change());
+    }
+    let memory = context.memory(&key);
+    let mut memory = memory.lock().await;
+    let owned = check(&pipeline, &context, &mut memory).await?;
+    if let Ok(owned) = &owned {
+        look_at_kafka(owned, &key, &context, &mut memory).await;
+    }
+    let scene = observe(&pipeline, &key, &context, &mut memory)?;
+    let plan = decide(&pipeline, owned, scene, &context, &mut memory);
+    apply(&plan, &key, &context, &mut memory).await?;
+    tell(&pipeline, &plan, &context, &mut memory).await?;
+    context.succeeded(&key);
+    Ok(Action::requeue(plan.look_again))
+}
+
+/// Compiles the manifest, once for each of its generations, and validates the rest of the spec.
+async fn check(
+    pipeline: &Pipeline,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Result<Owned, Refused>, CompileError> {
+    let owned = match Owned::new(pipeline, &context.workers) {
+        Ok(owned) => owned,
+        Err(problems) => return Ok(Err(Refused { reason: "InvalidSpec", message: problems.to_string() })),
+    };
+    let generation = pipeline.metadata.generation.unwrap_or(0);
+    let known = memory.compiled.as_ref().filter(|(of, _)| *of == generation).map(|(_, compiled)| compiled.clone());
+    let compiled = match known {
+        Some(compiled) => compiled,
+        None => compile(&context.settings.millstream, owned.manifest()).await?,
+    };
+    memory.compiled = Some((generation, compiled.clone()));
+    Ok(match compiled {
+        Compiled::Fine { .. } => Ok(owned),
+        Compiled::Wrong { problems } => Err(Refused { reason: "InvalidManifest", message: problems.join("\n") }),
+        Compiled::Unbearable { why } => Err(Refused {
+            reason: "ManifestTooComplex",
+            message: format!("the compiler did not come to an end with this manifest: {why}; make it smaller"),
+        }),
+    })
+}
+
+/// Has somebody look at the positions in Kafka, once the number of shards is known.
+async fn look_at_kafka(owned: &Owned, key: &PipelineKey, context: &Context, memory: &mut Memory) {
+    let assignment = context.stores.assignment_of(key);
+    let shards = assignment.map_or(0, |assignment| assignment.spec.shards.len() as u32);
+    let checked = memory.observer_checked.is_some_and(|at| at.elapsed() < CHECK_OBSERVER);
+    if shards == 0 || checked {
+        return;
+    }
+    memory.observer_checked = Some(Instant::now());
+    let secrets = match secrets::read(&context.client, owned).await {
+        Ok(secrets) => secrets,
+        Err(error) => return tracing::debug!(pipeline = owned.name(), "positions cannot be looked at: {error}"),
+    };
+    let digest = format!("{shards} {} {}", owned.revision().as_str(), secrets.digest);
+    if memory.observer.as_ref().is_some_and(|(of, _)| *of == digest) {
+        return;
+    }
+    let compiled = crate::kafka::compiled(owned.manifest());
+    let started = compiled.map(|pipeline| Observer::start(pipeline, secrets.store, shards, context.epoch));
+    match started {
+        Some(Ok(observer)) => memory.observer = Some((digest, observer)),
+        Some(Err(error)) => tracing::warn!(pipeline = owned.name(), "positions cannot be looked at: {error}"),
+        None => tracing::warn!(pipeline = owned.name(), "the manifest compiles in a child, and not here"),
+    }
+}
+
+/// What is there.
+struct Scene {
+    pods: BTreeMap<String, Arc<Pod>>,
+    reports: BTreeMap<String, Seen>,
+    /// The Deployments' revisions, by name, with their replicas.
+    revisions: BTreeMap<String, (String, i32)>,
+    stored: Option<Arc<PipelineAssignment>>,
+    assignment: Assignment,
+    kafka: kafka::Seen,
+}
+
+fn observe(
+    pipeline: &Pipeline,
+    key: &PipelineKey,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Scene, AssignmentError> {
+    let uid = pipeline.uid().unwrap_or_default();
+    let pods = context.stores.pods_of(key);
+    context.reports.retain(key, |worker| pods.contains_key(worker));
+    let mut reports = context.reports.of(key);
+    reports.retain(|_, seen| seen.report.uid == uid);
+    memory.follow(&pods, &reports, context.now(), |at| context.since_epoch(at));
+    // That of a former Pipeline of the same name goes with it.
+    let stored = context.stores.assignment_of(key).filter(|stored| stored.spec.pipeline_uid == uid);
+    let assignment = stored.as_ref().map(|stored| Assignment::from_spec(&stored.spec)).transpose()?.unwrap_or_default();
+    memory.pending.observe(&assignment, context.now());
+    memory.owners(&assignment, context.now());
+    let kafka = memory.observer.as_ref().map(|(_, observer)| observer.seen()).unwrap_or_default();
+    let revisions = context.stores.deployments_of(key).into_iter().filter_map(|(name, deployment)| {
+        let revision = deployment.labels().get(labels::REVISION)?.clone();
+        Some((name, (revision, deployment.spec.as_ref()?.replicas.unwrap_or(0))))
+    });
+    Ok(Scene { revisions: revisions.collect(), pods, reports, stored, assignment, kafka })
+}
+
+/// What is to be done.
+struct Plan {
+    /// What to build from; None if the spec cannot be used: then nothing is built, and what runs goes on.
+    owned: Option<Owned>,
+    /// The replicas of the Deployment of the spec's revision.
+    replicas: usize,
+    /// Pods to go first when the Deployment shrinks.
+    cheap: BTreeSet<String>,
+    /// Deployments of revisions that are over.
+    over: Vec<String>,
+    /// The assignment that is there, and the one that is to be.
+    stored: Option<Arc<PipelineAssignment>>,
+    assignment: Assignment,
+    assignment_changed: bool,
+    moves: Vec<Move>,
+    facts: Facts,
+    report_age: Duration,
+    look_again: Duration,
+}
+
+fn decide(
+    pipeline: &Pipeline,
+    owned: Result<Owned, Refused>,
+    scene: Scene,
+    context: &Context,
+    memory: &mut Memory,
+) -> Plan {
+    let now = context.now();
+    let spec = &pipeline.spec;
+    let wanted = wanted_replicas(pipeline);
+    let mut view = view(pipeline, &scene, context, memory);
+    let target = owned.as_ref().map(|owned| owned.revision().as_str().to_owned()).ok();
+    let current = pipeline.status.as_ref().and_then(|status| status.active_revision.clone());
+    let target = target.or_else(|| current.clone()).unwrap_or_default();
+    view.revision = rollout::active(&view, &target, current.as_deref(), wanted).to_owned();
+    let too_many = surplus(&scene.assignment, &view, wanted);
+    for (name, worker) in &mut view.workers {
+        worker.wanted = !too_many.contains(name);
+    }
+    let (assignment, moves, look_again) = if wanted == 0 {
+        (nobody(&scene.assignment), Vec::new(), None)
+    } else {
+        let decision = assign(&with_all_shards(&scene.assignment, view.shards), &view);
+        (decision.assignment, decision.moves, decision.look_again)
+    };
+    let assignment_changed = assignment.generation != scene.assignment.generation;
+    let there = view.workers.values().filter(|worker| worker.revision == target).count();
+    let replicas = match (wanted, target == view.revision) {
+        (0, _) if is_let_go(&scene) => 0,
+        (0, _) => there,
+        (wanted, true) => rollout::replicas(&scene.assignment, wanted, there, &too_many),
+        (wanted, false) => wanted,
+    };
+    let over = scene.revisions.iter().filter(|(_, (revision, _))| {
+        let workers = view.workers.iter().filter(|(_, worker)| worker.revision == *revision);
+        *revision != target
+            && *revision != view.revision
+            && workers.into_iter().all(|(name, _)| !rollout::is_involved(&scene.assignment, name))
+    });
+    let over = over.map(|(name, _)| name.clone()).collect();
+    let report_age = scene.reports.values().map(|seen| seen.at.elapsed()).max().unwrap_or_default();
+    let facts = facts(pipeline, &owned, &scene, &view, &assignment, wanted);
+    let idle = spec.suspend && scene.pods.is_empty();
+    let look_again = match look_again.map(|at| at.saturating_sub(now)) {
+        _ if idle || (owned.is_err() && scene.pods.is_empty()) => LOOK_RARELY,
+        Some(soon) => soon.clamp(Duration::from_millis(50), LOOK),
+        None => LOOK,
+    };
+    let cheap = if replicas < there { too_many } else { BTreeSet::new() };
+    Plan {
+        owned: owned.ok(),
+        replicas,
+        cheap,
+        over,
+        stored: scene.stored,
+        assignment,
+        assignment_changed,
+        moves,
+        facts,
+        report_age,
+        look_again,
+    }
+}
+
+/// The number of workers that there should be.
+fn wanted_replicas(pipeline: &Pipeline) -> usize {
+    let complete = pipeline.status.as_ref().is_some_and(|status| is_true(status, "Complete"));
+    if pipeline.spec.suspend || complete {
+        return 0;
+    }
+    let minimum = pipeline.spec.scaling.as_ref().map(|scaling| scaling.min_replicas.max(1));
+    usize::try_from(pipeline.spec.replicas.or(minimum).unwrap_or(1)).unwrap_or(0)
+}
+
+/// Everybody lets go.
+fn nobody(assignment: &Assignment) -> Assignment {
+    if assignment.shards.iter().all(|shard| shard.owner.is_none() && !shard.is_moving()) {
+        return assignment.clone();
+    }
+    let unowned = |shard: &Shard| Shard { owner: None, next: None, former: None, ..shard.clone() };
+    Assignment { generation: assignment.generation + 1, shards: assignment.shards.iter().map(unowned).collect() }
+}
+
+/// Whether no worker holds anything any more.
+fn is_let_go(scene: &Scene) -> bool {
+    let held = |seen: &Seen| seen.report.shards.iter().any(|shard| shard.phase.is_held());
+    let batch_done = |seen: &Seen| {
+        seen.report.shards.iter().all(|shard| shard.phase == millstream_crds::report::ShardPhase::Complete)
+    };
+    scene.assignment.shards.iter().all(|shard| shard.owner.is_none())
+        && scene.reports.values().all(|seen| !held(seen) || batch_done(seen))
+}
+
+/// The first assignment has no shards: their number follows from Kafka, and workers tell it.
+fn with_all_shards(assignment: &Assignment, shards: u32) -> Assignment {
+    let mut assignment = assignment.clone();
+    if assignment.shards.is_empty() {
+        assignment.shards = vec![Shard::default(); shards as usize];
+    }
+    assignment
+}
+
+fn view(pipeline: &Pipeline, scene: &Scene, context: &Context, memory: &Memory) -> View {
+    let now = context.now();
+    let patience = patience(pipeline);
+    let silences = context.reports.silences(Instant::now());
+    let overdue = silences.iter().filter(|silence| **silence > patience.worker_timeout).count();
+    let cut_off = liveness::is_cut_off(overdue, silences.len());
+    let judge = Judge { now, leader_since: Duration::ZERO, cut_off };
+    let workers = scene.pods.iter().map(|(name, pod)| {
+        let seen = scene.reports.get(name);
+        let progress = memory.progress(name, &scene.kafka.track);
+        (name.clone(), worker(name, pod, seen, progress, memory, context, &patience, &judge))
+    });
+    let reported = scene.reports.values().find_map(|seen| seen.report.shard_count);
+    let listed = scene.assignment.shards.len() as u32;
+    View {
+        now,
+        shards: if listed > 0 { listed } else { reported.unwrap_or(0) },
+        revision: String::new(),
+        workers: workers.collect(),
+        loads: loads(scene),
+        pending: memory.pending.all(),
+        verdict: quarantine::judge(&memory.deaths, now),
+        hold: cut_off,
+    }
+}
+
+fn patience(pipeline: &Pipeline) -> Patience {
+    let parse = |text: &str| build::duration::parse(text).unwrap_or(Duration::from_secs(5));
+    Patience {
+        worker_timeout: parse(&pipeline.spec.worker_timeout),
+        interval: parse(&pipeline.spec.checkpoint.interval),
+    }
+}
+
+fn worker(
+    name: &str,
+    pod: &Pod,
+    seen: Option<&Seen>,
+    progress: Vec<liveness::Progress>,
+    memory: &Memory,
+    context: &Context,
+    patience: &Patience,
+    judge: &Judge,
+) -> Worker {
+    let remembered = memory.worker(name);
+    let report = seen.map(|seen| &seen.report);
+    let observed = Observed {
+        pod: presence(pod),
+        seen: remembered.seen,
+        ended: remembered.ended,
+        report: seen.map(|seen| LastReport {
+            at: context.since_epoch(seen.at),
+            next: Duration::from_millis(seen.report.next_report_millis),
+            leaving: seen.report.leaving,
+        }),
+        shards: progress,
+    };
+    let judgement = liveness::judge(&observed, patience, judge);
+    Worker {
+        standing: judgement.standing,
+        why: judgement.message,
+        revision: pod.labels().get(labels::REVISION).cloned().unwrap_or_default(),
+        chain_hash: report.map(|report| report.chain_hash.clone()),
+        wanted: true,
+        generation: report.map_or(0, |report| report.generation),
+        shards: report.iter().flat_map(|r| &r.shards).map(|shard| (shard.shard, shard.phase)).collect(),
+    }
+}
+
+fn presence(pod: &Pod) -> liveness::Pod {
+    match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
+        Some("Succeeded" | "Failed") => liveness::Pod::Ended,
+        _ => liveness::Pod::Present { deleted: pod.metadata.deletion_timestamp.is_some() },
+    }
+}
+
+/// What each shard's owner says of its load.
+fn loads(scene: &Scene) -> BTreeMap<u32, f64> {
+    let owned = scene.assignment.numbered().filter_map(|(number, shard)| {
+        let report = &scene.reports.get(shard.owner.as_ref()?)?.report;
+        let told = report.shards.iter().find(|told| told.shard == number && told.phase.is_held())?;
+        Some((number, told.busy_ratio))
+    });
+    owned.collect()
+}
+
+fn facts(
+    pipeline: &Pipeline,
+    owned: &Result<Owned, Refused>,
+    scene: &Scene,
+    view: &View,
+    assignment: &Assignment,
+    wanted: usize,
+) -> Facts {
+    let pods = scene.pods.iter().map(|(name, pod)| {
+        let standing = view.workers.get(name).map_or(Standing::Unsure, |worker| worker.standing);
+        (name.clone(), PodFact { standing, trouble: trouble(pod) })
+    });
+    Facts {
+        generation: pipeline.metadata.generation.unwrap_or(0),
+        refused: owned.as_ref().err().cloned(),
+        suspended: pipeline.spec.suspend,
+        batch: pipeline.spec.mode == Mode::Batch,
+        replicas: i32::try_from(wanted).unwrap_or(i32::MAX),
+        revision: (!view.revision.is_empty()).then(|| view.revision.clone()),
+        assignment: assignment.clone(),
+        shards: (view.shards > 0).then_some(view.shards),
+        pods: pods.collect(),
+        reports: scene.reports.iter().map(|(name, seen)| (name.clone(), seen.report.clone())).collect(),
+        verdict: view.verdict.clone(),
+        lag: scene.kafka.track.lag(),
+        last_scaling: None,
+    }
+}
+
+async fn apply(plan: &Plan, key: &PipelineKey, context: &Context, memory: &mut Memory) -> Result<(), ApplyError> {
+    let writer = Writer::new(context.client.clone(), &key.namespace);
+    if let Some(owned) = &plan.owned {
+        apply_assignment(plan, owned, &writer, context, key, memory).await?;
+        for pod in &plan.cheap {
+            writer.cheap_to_delete(pod).await?;
+        }
+        apply_objects(owned, plan.replicas, &writer, memory).await?;
+    }
+    for name in &plan.over {
+        writer.remove_revision(name).await?;
+    }
+    Ok(())
+}
+
+async fn apply_assignment(
+    plan: &Plan,
+    owned: &Owned,
+    writer: &Writer,
+    context: &Context,
+    key: &PipelineKey,
+    memory: &mut Memory,
+) -> Result<(), ApplyError> {
+    let Some(stored) = &plan.stored else {
+        return writer.create_assignment(&build::assignment(owned)).await;
+    };
+    if plan.assignment_changed {
+        writer.replace_assignment(stored, plan.assignment.to_spec(owned.uid())).await?;
+        memory.pending.observe(&plan.assignment, context.now());
+        for moved in &plan.moves {
+            tracing::info!(pipeline = %owned.name(), shard = moved.shard, reason = %moved.reason, "{}", moved.message);
+            context.metrics.moved(&moved.reason.to_string());
+        }
+    }
+    context.reports.assigned(key, plan.assignment.generation);
+    Ok(())
+}
+
+async fn apply_objects(owned: &Owned, replicas: usize, writer: &Writer, memory: &mut Memory) -> Result<(), ApplyError> {
+    let deployment = build::deployment(owned, i32::try_from(replicas).unwrap_or(i32::MAX));
+    let text = serde_json::to_vec(&deployment).unwrap_or_default();
+    let digest = format!("{:x?}", Sha256::digest(&text));
+    if memory.applied.as_ref().is_some_and(|(last, at)| *last == digest && at.elapsed() < APPLY_AGAIN) {
+        return Ok(());
+    }
+    writer.apply(&build::service_account(owned)).await?;
+    writer.apply(&build::role(owned)).await?;
+    writer.apply(&build::role_binding(owned)).await?;
+    writer.apply(&build::config_map(owned)).await?;
+    writer.apply(&deployment).await?;
+    writer.apply(&build::pod_disruption_budget(owned)).await?;
+    writer.apply(&build::service(owned)).await?;
+    memory.applied = Some((digest, Instant::now()));
+    Ok(())
+}
+
+/// Writes the status, at once when a condition is another one, and rarely for the sake of counts.
+async fn tell(pipeline: &Pipeline, plan: &Plan, context: &Context, memory: &mut Memory) -> Result<(), ApplyError> {
+    let before = pipeline.status.as_ref();
+    let mut told = status(&plan.facts, before, Timestamp::now());
+    let name = pipeline.name_any();
+    let namespace = pipeline.namespace().unwrap_or_default();
+    told.selector = Some(labels::selector(&name));
+    let unowned = plan.assignment.shards.iter().filter(|shard| shard.owner.is_none()).count();
+    context.metrics.pipeline(&namespace, &name, unowned, plan.report_age);
+    announce(pipeline, &told, context, memory).await;
+    let same = before.is_some_and(|before| without_counts(before) == without_counts(&told));
+    let fresh = memory.told.is_some_and(|at| at.elapsed() < TELL_COUNTS);
+    if before == Some(&told) || (same && fresh) {
+        return Ok(());
+    }
+    memory.told = Some(Instant::now());
+    Writer::new(context.client.clone(), &namespace).status(&name, &told).await
+}
+
+fn without_counts(status: &PipelineStatus) -> PipelineStatus {
+    PipelineStatus { lag: None, rate: None, last_checkpoint: None, ..status.clone() }
+}
+
+/// An event and a metric when another condition holds than before.
+async fn announce(pipeline: &Pipeline, told: &PipelineStatus, context: &Context, memory: &mut Memory) {
+    let holds = ["Stalled", "Ready", "Reconciling"].into_iter().find(|kind| is_true(told, kind)).unwrap_or("None");
+    let Some(condition) = told.conditions.first() else { return };
+    let now = (holds, condition.reason.clone());
+    if memory.condition.as_ref() == Some(&now) {
+        return;
+    }
+    memory.condition = Some(now.clone());
+    context.metrics.condition(&pipeline.namespace().unwrap_or_default(), &pipeline.name_any(), now.0, &now.1);
+    let kind = if holds == "Stalled" { Kind::Warning } else { Kind::Normal };
+    publish(&context.client, &context.settings.pod, pipeline, kind, &now.1, holds, &condition.message).await;
+}

@@ -1,0 +1,186 @@
+//! The operator's life: it takes part in the election, and works while it leads.
+//!
+//! | task | owner, end |
+//! | --- | --- |
+//! | pages, reports | [`run`]; the end of the process |
+//! | Lease | [`run`]; released at the end |
+//! | watches, controllers | [`Lead`]; the loss of the lead, or the end |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
+use futures::StreamExt;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use kube::Client;
+use kube::runtime::reflector::ObjectRef;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::backoff::delay;
+use crate::build::WorkerSettings;
+use crate::certificate::{Certificate, certificate};
+use crate::context::Context;
+use crate::controller;
+use crate::http::{self, Pages};
+use crate::leader;
+use crate::metrics::Metrics;
+use crate::observe::{Guarded, watch};
+use crate::reports::Reports;
+use crate::reports::server::{self, Reception};
+use crate::settings::Settings;
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(settings: Settings) -> Result<()> {
+    let settings = Arc::new(settings);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let asked = async {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    };
+    tokio::select! {
+        result = work(settings) => result,
+        () = asked => Ok(()),
+    }
+}
+
+/// What all parts share, and what a new leader begins with.
+struct Shared {
+    client: Client,
+    settings: Arc<Settings>,
+    workers: WorkerSettings,
+    reports: Arc<Reports>,
+    metrics: Arc<Metrics>,
+    leads: Arc<AtomicBool>,
+}
+
+async fn work(settings: Arc<Settings>) -> Result<()> {
+    let client = Client::try_default().await.context("there is no way to the API server")?;
+    let metrics = Arc::new(Metrics::new()?);
+    let ready = Arc::new(AtomicBool::new(false));
+    let mut servers = JoinSet::new();
+    let pages = Pages { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
+    servers.spawn(http::serve(settings.http, pages));
+    let certificate = obtain_certificate(&client, &settings).await;
+    ready.store(true, Ordering::Release);
+    let workers = WorkerSettings::new(
+        &settings.worker_image,
+        settings.worker_image_pull_policy,
+        &settings.service_url,
+        &certificate.ca,
+    )?;
+    let (news, heard) = unbounded();
+    let (reports, leads) = (Arc::<Reports>::default(), Arc::<AtomicBool>::default());
+    let reception = Reception::new(client.clone(), Arc::clone(&reports), Arc::clone(&leads), news);
+    let (address, of_server) = (settings.https, certificate.clone());
+    servers.spawn(async move { server::serve(address, &of_server, reception).await });
+    let shared = Shared { client, settings, workers, reports, metrics, leads };
+    tokio::select! {
+        result = take_part(&shared, heard) => result,
+        Some(ended) = servers.join_next() => ended?.context("a server has ended"),
+    }
+}
+
+/// Without a certificate no worker can report: it is waited for.
+async fn obtain_certificate(client: &Client, settings: &Settings) -> Certificate {
+    let name = format!("{}-tls", settings.lease_name);
+    let mut failures = 0;
+    loop {
+        match certificate(client, &settings.namespace, &name, &settings.service_names).await {
+            Ok(certificate) => return certificate,
+            Err(error) => {
+                failures += 1;
+                tracing::warn!("{error}; trying again");
+                tokio::time::sleep(delay(failures)).await;
+            }
+        }
+    }
+}
+
+/// Leads whenever the Lease says so.
+async fn take_part(shared: &Shared, mut heard: UnboundedReceiver<ObjectRef<Guarded>>) -> Result<()> {
+    let candidate = leader::candidate(&shared.client, &shared.settings).await.context("the Lease cannot be used")?;
+    let (mut lead, task) = candidate.watch().await;
+    let mut leading: Option<Lead> = None;
+    let mut task = std::pin::pin!(task);
+    loop {
+        let leads = *lead.borrow_and_update();
+        match (leads, &leading) {
+            (true, None) => leading = Some(Lead::begin(shared).await),
+            (false, Some(_)) => {
+                tracing::warn!("another replica leads now");
+                leading = None;
+            }
+            _ => {}
+        }
+        tokio::select! {
+            changed = lead.changed() => changed.context("the Lease is not looked after any more")?,
+            ended = &mut task => {
+                ended?.context("the Lease cannot be kept")?;
+                anyhow::bail!("the Lease is not looked after any more");
+            }
+            Some(news) = heard.next() => {
+                if let Some(leading) = &leading {
+                    leading.pass_on(&news);
+                }
+            }
+        }
+    }
+}
+
+/// Everything that a leader does. Dropping it ends it.
+struct Lead {
+    leads: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+    scopes: Vec<(Option<String>, UnboundedSender<ObjectRef<Guarded>>)>,
+    _tasks: JoinSet<()>,
+}
+
+impl Lead {
+    async fn begin(shared: &Shared) -> Self {
+        tracing::info!("this replica leads");
+        // What was heard in a former lead is old.
+        shared.reports.clear();
+        let mut tasks = JoinSet::new();
+        let namespaces: Vec<Option<String>> = match shared.settings.watch_namespaces.as_slice() {
+            [] => vec![None],
+            some => some.iter().cloned().map(Some).collect(),
+        };
+        let mut scopes = Vec::new();
+        for namespace in namespaces {
+            let (changed, news) = unbounded();
+            let stores = watch(&shared.client, namespace.as_deref(), &changed, &mut tasks);
+            let context = Context::new(
+                shared.client.clone(),
+                Arc::clone(&shared.settings),
+                shared.workers.clone(),
+                stores,
+                Arc::clone(&shared.reports),
+                Arc::clone(&shared.metrics),
+            );
+            tasks.spawn(controller::run(Arc::new(context), namespace.clone(), news));
+            scopes.push((namespace, changed));
+        }
+        shared.leads.store(true, Ordering::Release);
+        shared.metrics.leads(true);
+        if let Err(error) = leader::label(&shared.client, &shared.settings).await {
+            tracing::warn!("this pod cannot be labelled as the leader's: {error}; workers may not find it");
+        }
+        Self { leads: Arc::clone(&shared.leads), metrics: Arc::clone(&shared.metrics), scopes, _tasks: tasks }
+    }
+
+    /// Passes on what a report said to whoever looks after the namespace.
+    fn pass_on(&self, news: &ObjectRef<Guarded>) {
+        let ours = |namespace: &Option<String>| namespace.is_none() || *namespace == news.namespace;
+        for (_, scope) in self.scopes.iter().filter(|(namespace, _)| ours(namespace)) {
+            drop(scope.unbounded_send(news.clone()));
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.leads.store(false, Ordering::Release);
+        self.metrics.leads(false);
+    }
+}

@@ -1,0 +1,35 @@
+//! The Secrets that a Pipeline's connections refer to, read when the operator itself needs the connection.
+//!
+//! Read again at each reconcile, so that a rotation is noticed; kept nowhere but in the observer that uses them.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use millstream::kafka::SecretStore;
+use millstream::kafka::secrets::SecretValues;
+use sha2::{Digest, Sha256};
+
+use crate::build::Owned;
+
+/// Secrets as they are now.
+#[derive(Debug)]
+pub struct Secrets {
+    /// Their values.
+    pub store: SecretStore,
+    /// Tells one state of them from another; says nothing about the values.
+    pub digest: String,
+}
+
+/// Reads the Secrets of a Pipeline; those that are missing are left out, and whoever needs them says so.
+pub async fn read(client: &Client, owned: &Owned) -> Result<Secrets, kube::Error> {
+    let api = Api::<Secret>::namespaced(client.clone(), owned.namespace());
+    let (mut values, mut versions) = (SecretValues::new(), Sha256::new());
+    for name in owned.secrets() {
+        let Some(secret) = api.get_opt(name).await? else { continue };
+        versions.update(name.as_bytes());
+        versions.update(secret.metadata.resource_version.unwrap_or_default().as_bytes());
+        let keys = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+        values.insert(name.to_owned(), keys.collect());
+    }
+    let digest = versions.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Ok(Secrets { store: SecretStore::memory(values), digest })
+}
