@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub struct Settings {
     nodes: usize,
     properties: Vec<(String, String)>,
     secured: bool,
+    host: Option<Ipv4Addr>,
 }
 
 impl Settings {
@@ -61,6 +63,13 @@ impl Settings {
     #[must_use]
     pub fn property(mut self, name: &str, value: &str) -> Self {
         self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Another address than 127.0.0.1 for clients, which pods can reach.
+    #[must_use]
+    pub fn host(mut self, host: Ipv4Addr) -> Self {
+        self.host = Some(host);
         self
     }
 
@@ -237,8 +246,13 @@ impl Cluster {
         text
     }
 
+    fn host(&self) -> Ipv4Addr {
+        self.settings.host.unwrap_or(Ipv4Addr::LOCALHOST)
+    }
+
     fn addresses(&self, port: impl Fn(&Ports) -> u16) -> String {
-        let all: Vec<String> = self.nodes.iter().map(|n| format!("127.0.0.1:{}", port(&n.ports))).collect();
+        let host = self.host();
+        let all: Vec<String> = self.nodes.iter().map(|n| format!("{host}:{}", port(&n.ports))).collect();
         all.join(",")
     }
 
@@ -315,7 +329,7 @@ impl Cluster {
     }
 
     fn listeners(&self, ports: Ports, text: &mut String) -> Result<()> {
-        let mut advertised = format!("PLAINTEXT://127.0.0.1:{}", ports.client);
+        let mut advertised = format!("PLAINTEXT://{}:{}", self.host(), ports.client);
         if let Some(authority) = &self.authority {
             let _ = write!(advertised, ",SASL_SSL://127.0.0.1:{},SSL://127.0.0.1:{}", ports.sasl, ports.tls);
             let _ = writeln!(text, "ssl.keystore.location={}", authority.keystore("broker")?.display());

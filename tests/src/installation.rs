@@ -123,7 +123,7 @@ pub fn run(mut command: Command, input: &str) -> Result<(String, bool)> {
 }
 
 /// Where `install.sh` puts things.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     if let Some(directory) = std::env::var_os("MILLSTREAM_CACHE") {
         return Ok(directory.into());
     }

@@ -25,30 +25,44 @@ const TRICKLE: u64 = 100;
 /// The time between two portions.
 const PORTION: Duration = Duration::from_millis(20);
 
-/// The number of ids of a source partition.
-pub(super) fn count(records: u64, partition: i32) -> u64 {
-    let (all, own) = (PARTITIONS as u64, partition as u64);
-    records / all + u64::from(own < records % all)
+/// What is to be written.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The topic.
+    pub topic: String,
+    /// Its partitions.
+    pub partitions: i32,
+    /// Records in all.
+    pub records: u64,
+}
+
+impl Input {
+    /// The number of ids of each partition, which the oracle takes for the sources.
+    pub fn counts(&self) -> Vec<u64> {
+        let all = self.partitions as u64;
+        (0..all).map(|own| self.records / all + u64::from(own < self.records % all)).collect()
+    }
+
+    /// Record `n`.
+    fn record(&self, n: u64) -> Record {
+        let all = self.partitions as u64;
+        let (partition, sequence) = ((n % all) as i32, n / all);
+        let amount = if n.is_multiple_of(BAD) { "many".to_owned() } else { sequence.to_string() };
+        let mut record = Record::new(&self.topic, format!("{partition},{sequence},{amount}")).to(partition);
+        if partition % 2 == 1 {
+            record = record.key(format!("key-{}", sequence % 1000));
+        }
+        if n.is_multiple_of(OLD) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            record = record.at(now.saturating_sub(OLD_BY).as_millis() as i64);
+        }
+        record
+    }
 }
 
 /// The number of records that cannot be read.
-pub(super) fn bad(records: u64) -> u64 {
+pub fn bad(records: u64) -> u64 {
     records.div_ceil(BAD)
-}
-
-/// Record `n` of the input.
-fn record(topic: &str, n: u64) -> Record {
-    let (partition, sequence) = ((n % PARTITIONS as u64) as i32, n / PARTITIONS as u64);
-    let amount = if n.is_multiple_of(BAD) { "many".to_owned() } else { sequence.to_string() };
-    let mut record = Record::new(topic, format!("{partition},{sequence},{amount}")).to(partition);
-    if partition % 2 == 1 {
-        record = record.key(format!("key-{}", sequence % 1000));
-    }
-    if n.is_multiple_of(OLD) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        record = record.at(now.saturating_sub(OLD_BY).as_millis() as i64);
-    }
-    record
 }
 
 /// How far the input may go, and how far it is.
@@ -71,16 +85,17 @@ impl Progress {
 }
 
 /// A thread that writes the input; it ends when all is written.
-pub(super) struct Feed {
+pub struct Feed {
     records: u64,
     progress: Arc<Progress>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
 impl Feed {
-    pub(super) fn start(case: &Case<'_>, records: u64) -> Result<Self> {
-        let writer = case.client.writer(&[("message.timeout.ms", "600000")])?;
-        let topic = case.topic("in");
+    /// Starts to write.
+    pub fn start(client: &Client, input: Input) -> Result<Self> {
+        let writer = client.writer(&[("message.timeout.ms", "600000")])?;
+        let records = input.records;
         let progress = Arc::new(Progress::default());
         let shared = Arc::clone(&progress);
         let thread = thread::spawn(move || {
@@ -88,7 +103,7 @@ impl Feed {
             while next < records {
                 let end = next.saturating_add(shared.portion(next)).min(records);
                 for n in next..end {
-                    Client::send(&writer, &record(&topic, n))?;
+                    Client::send(&writer, &input.record(n))?;
                 }
                 next = end;
                 shared.written.store(next, Ordering::Relaxed);
@@ -101,14 +116,14 @@ impl Feed {
     }
 
     /// Allots an equal share of the rest to a fault, `left` more of which are to come.
-    pub(super) fn allot(&self, left: usize) {
+    pub fn allot(&self, left: usize) {
         let written = self.progress.written.load(Ordering::Relaxed);
         let share = (self.records - written) / (left as u64 + 2);
         self.progress.allotted.store(written + share, Ordering::Relaxed);
     }
 
     /// Lets the rest come at full speed and waits until it is written.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
         self.progress.unlimited.store(true, Ordering::Relaxed);
         match self.thread.take() {
             Some(thread) => thread.join().map_err(|_| anyhow!("the feed panicked"))?,

@@ -11,7 +11,7 @@
 //! when, follows from a seed; how processes and brokers interleave does not, which is why runs with fresh seeds matter.
 
 mod fault;
-mod feed;
+pub mod feed;
 mod supervisor;
 
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use crate::header;
 use crate::oracle;
 use crate::suite::Case;
 use crate::wait;
-use feed::{Feed, Noise};
+use feed::{Feed, Input, Noise};
 use supervisor::Supervisor;
 
 /// Partitions of the input.
@@ -97,7 +97,7 @@ pub fn run(case: &Case<'_>, options: &Options) -> Result<Report> {
     let start = Instant::now();
     case.topics(&[("in", PARTITIONS), ("out", 3), ("dead", 2)])?;
     let manifest = case.manifest(MANIFEST)?;
-    let feed = Feed::start(case, options.records)?;
+    let feed = Feed::start(&case.client, input(case, options.records))?;
     let noise = Noise::start(case)?;
     let mut supervisor = Supervisor::new(case, manifest, StdRng::seed_from_u64(options.seed))?;
     let survived = endure(&mut supervisor, &feed, options)?;
@@ -107,6 +107,10 @@ pub fn run(case: &Case<'_>, options: &Options) -> Result<Report> {
     let (processes, fenced) = supervisor.finish()?;
     let verdict = judge(case, options.records)?;
     Ok(Report { survived, processes, fenced, verdict, took: start.elapsed() })
+}
+
+fn input(case: &Case<'_>, records: u64) -> Input {
+    Input { topic: case.topic("in"), partitions: PARTITIONS, records }
 }
 
 /// Lets all faults happen, one after another, each with its share of the input.
@@ -143,7 +147,7 @@ fn drain(case: &Case<'_>, supervisor: &mut Supervisor<'_>) -> Result<()> {
 /// The input must be what was meant, and the output must have each id of it once.
 fn judge(case: &Case<'_>, records: u64) -> Result<oracle::Verdict> {
     let (input, out, dead) = (case.topic("in"), case.topic("out"), case.topic("dead"));
-    let counts: Vec<u64> = (0..PARTITIONS).map(|p| feed::count(records, p)).collect();
+    let counts = self::input(case, records).counts();
     oracle::check(case.cluster, &[&input], &counts)?.demand_exactly_once().context("the test's own input is wrong")?;
     let dead_letters = oracle::check(case.cluster, &[&dead], &counts)?.records;
     ensure!(dead_letters >= feed::bad(records), "{dead_letters} dead letters, not {}", feed::bad(records));
