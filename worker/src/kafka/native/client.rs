@@ -199,7 +199,7 @@ impl Client {
     ///
     /// `rd_kafka_destroy` frees the text of a fatal error in the handle's main thread (`rd_kafka_txns_term`) while its
     /// broker threads still run: another answer that says "fenced" would free it a second time. After the purge no answer
-    /// is waited for. Seen by AddressSanitizer in librdkafka 2.12.1; 2.15.0 reads the same.
+    /// is waited for. Seen by `AddressSanitizer` in librdkafka 2.12.1; 2.15.0 reads the same.
     fn forget_requests(&self) {
         let flags = (rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_INFLIGHT) as c_int;
         // SAFETY: a live producer handle. The call waits for the broker threads, which never wait for us.
