@@ -9,13 +9,15 @@ use super::config::ClientConfig;
 use super::error::{Code, KafkaError};
 use super::native::client::{Client, Events, Kind};
 use super::native::list::Place;
-use super::native::messages::{Message, MessageQueue};
+use super::native::messages::{KnownTopic, Message, MessageQueue};
 use crate::metrics::Metrics;
 use crate::records::{SourceBatch, TopicPartition};
 
 /// How long a batch is filled once there is something: long enough for batches worth their overhead, short enough
 /// not to be felt beside a checkpoint's interval.
 const FILL: Duration = Duration::from_millis(4);
+/// The time between two questions for offsets that are not stable yet.
+const UNSTABLE: Duration = Duration::from_millis(20);
 /// The most records of a batch.
 const MAX_ROWS: usize = 8192;
 
@@ -77,6 +79,8 @@ struct Slot {
 pub struct Consumer {
     queue: MessageQueue,
     client: Arc<Client>,
+    group: String,
+    known: Vec<KnownTopic>,
     partitions: Arc<[TopicPartition]>,
     slots: Vec<Slot>,
     // By the client's token of a topic: valid as long as the assignment holds the topic.
@@ -101,6 +105,8 @@ impl Consumer {
         Ok(Self {
             queue: MessageQueue::new(Arc::clone(&client)),
             client,
+            group: group.to_owned(),
+            known: Vec::new(),
             partitions: Arc::from([]),
             slots: Vec::new(),
             tokens: HashMap::new(),
@@ -108,6 +114,11 @@ impl Consumer {
             max_bytes: usize::try_from(batch).unwrap_or(usize::MAX),
             record_bytes: 256,
         })
+    }
+
+    /// Asks for the leaders of topics that will be assigned: else the assignment would wait for them up to a second.
+    pub fn expect<'a>(&mut self, topics: impl Iterator<Item = &'a str>) {
+        self.known.extend(topics.filter_map(|topic| KnownTopic::new(&self.client, topic)));
     }
 
     /// Replaces the assignment; slots count from 0 in the order given.
@@ -186,7 +197,19 @@ impl Consumer {
                 metadata: String::new(),
             })
             .collect();
-        if places.is_empty() { Ok(places) } else { self.queue.committed(&places, wait) }
+        if places.is_empty() {
+            return Ok(places);
+        }
+        let deadline = Instant::now() + wait;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let answers = self.client.group_offsets(&self.group, &places, left.max(UNSTABLE));
+            match answers.and_then(|places| places.into_iter().collect()) {
+                // A transaction over the offsets is being ended, or their log is being read.
+                Err(error) if is_passing(&error) && left > UNSTABLE => std::thread::sleep(UNSTABLE),
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Records that are there, at most `max_rows`; waits up to `wait` for the first.
@@ -327,6 +350,11 @@ impl Resolver<'_> {
         let found = self.partitions.iter().position(|p| p.partition == partition && &*p.topic == topic);
         found.map(|slot| slot as u32)
     }
+}
+
+/// Whether the coordinator will answer the same question in a moment.
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(error.code, Code::UnstableOffsetCommit | Code::CoordinatorLoadInProgress)
 }
 
 fn place_of(assigned: &Assigned) -> Place {

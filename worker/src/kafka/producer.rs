@@ -76,6 +76,11 @@ impl Producer {
         Ok(Self { client: Arc::new(client), topics: HashMap::new() })
     }
 
+    /// Waits until a broker has told about the cluster; whether one has.
+    pub fn meet_brokers(&self, wait: Duration) -> bool {
+        self.client.cluster_id(wait).is_some()
+    }
+
     /// Takes the transactional id over: whatever its former owner left open is aborted, and he is fenced.
     pub fn init_transactions(&self, wait: Duration) -> Result<(), KafkaError> {
         self.client.init_transactions(wait)

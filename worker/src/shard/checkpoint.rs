@@ -36,7 +36,7 @@ impl Shard<'_> {
             || searching
             || asked
             || markers
-            || (written && age >= self.interval())
+            || (written && (self.fresh || age >= self.interval()))
             || self.mirrored.elapsed() >= MIRROR_EVERY
     }
 
@@ -180,6 +180,7 @@ impl Shard<'_> {
         self.identity.metrics.checkpoint(started.elapsed());
         self.identity.metrics.open_transaction(None);
         self.transaction = None;
+        self.fresh = false;
         self.committed = header;
         self.checkpointed = Instant::now();
         if mirrored_all {

@@ -118,6 +118,9 @@ pub struct Shard<'a> {
     pub transaction: Option<Transaction>,
     /// What the next checkpoint is about.
     pub progress: Progress,
+    /// Whether nothing was read since the takeover: the first records are committed at once, so that nobody waits an
+    /// interval more for a shard that was away.
+    pub fresh: bool,
     /// When the last checkpoint was made.
     pub checkpointed: Instant,
     /// When all offsets of the group were last written.

@@ -5,6 +5,7 @@
 //! the positions → commit a header of our own → read. After `init_transactions` nobody else can commit for the shard,
 //! so the header read then is the last one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ const WAIT: Duration = Duration::from_secs(10);
 const HAND_OVER: Duration = Duration::from_secs(2);
 /// How often it is looked for.
 const LOOK_FOR_RELEASE: Duration = Duration::from_millis(10);
+/// How long brokers are waited for before the coordinator is looked for.
+const MEET: Duration = Duration::from_millis(500);
 /// The bytes of a producer's batch, unless a topic takes less: what brokers take by default, with room for overhead.
 const BATCH_BYTES: u64 = 1_000_000;
 
@@ -59,11 +62,12 @@ fn prepare(identity: &Identity) -> Result<Standby, Trouble> {
     identity.shared.set_state(identity.id, if granted { ShardState::Starting } else { ShardState::Preparing });
     fault::point("takeover.begin");
     let (topology_version, topology) = wait_for_topics(identity)?;
-    let mut consumer = make_consumer(identity)?;
+    let mut consumer = make_consumer(identity, &topology.sources(&identity.shared.pipeline))?;
+    // Connects meanwhile; it is nobody's before `init_transactions`.
+    let producer = make_producer(identity, &topology)?;
     let before = read_header(identity, &mut consumer)?;
     check_owner(identity, before.as_ref())?;
     fault::point("takeover.header-read");
-    let producer = make_producer(identity, &topology)?;
     Ok(Standby { consumer, producer, topology, topology_version })
 }
 
@@ -96,6 +100,7 @@ fn wait_for_release(identity: &Identity, consumer: &mut Consumer, grant: Grant) 
 fn take(identity: &mut Identity, standby: Standby, grant: Grant) -> Result<Shard<'_>, Trouble> {
     let shared = Arc::clone(&identity.shared);
     let Standby { mut consumer, producer, topology, topology_version } = standby;
+    let sources = topology.sources(&shared.pipeline);
     wait_for_release(identity, &mut consumer, grant)?;
     wait_for_shard_0(identity)?;
     fault::point("takeover.before-init");
@@ -108,7 +113,6 @@ fn take(identity: &mut Identity, standby: Standby, grant: Grant) -> Result<Shard
     }
     identity.held = Some(Held::of(header.as_ref()));
     fault::point("takeover.header-read-again");
-    let sources = topology.sources(&shared.pipeline);
     let slots = match positions(identity, &consumer, &sources, header.as_ref()) {
         Err(Trouble::Stop(why)) => return Err(stop_if_last(identity, &mut consumer, header.as_ref(), why)),
         slots => slots?,
@@ -125,6 +129,7 @@ fn take(identity: &mut Identity, standby: Standby, grant: Grant) -> Result<Shard
         committed: header.unwrap_or_else(|| nothing_committed(&shared)),
         transaction: None,
         progress: Progress::default(),
+        fresh: false,
         checkpointed: Instant::now(),
         mirrored: Instant::now(),
         topology,
@@ -134,6 +139,7 @@ fn take(identity: &mut Identity, standby: Standby, grant: Grant) -> Result<Shard
     fault::point("takeover.first-commit");
     let complete = shard.is_complete();
     shard.commit_header(false, complete, true)?;
+    shard.fresh = true;
     fault::point("takeover.taken");
     shard.assign()?;
     shared.set_state(shard.identity.id, ShardState::Running);
@@ -227,17 +233,28 @@ fn client_name(identity: &Identity) -> String {
     format!("millstream.{}.{}", identity.shared.pipeline.application_id, identity.id)
 }
 
-fn make_consumer(identity: &Identity) -> Result<Consumer, Trouble> {
+fn make_consumer(identity: &Identity, sources: &[SourceTopic]) -> Result<Consumer, Trouble> {
     let shared = &identity.shared;
-    let consumer = Consumer::new(
+    let mut consumer = Consumer::new(
         &shared.configs[shared.home()],
         &client_name(identity),
         &shared.pipeline.application_id,
         shared.budget.prefetch,
         shared.budget.batch,
         Arc::clone(&shared.metrics),
-    );
-    consumer.map_err(|error| Trouble::Stop(error.to_string()))
+    )
+    .map_err(|error| Trouble::Stop(error.to_string()))?;
+    let state = shared.state_topic();
+    let mine = own_partitions(identity, sources);
+    let topics: BTreeSet<&str> = mine.iter().map(|partition| &*partition.topic).chain([state.as_str()]).collect();
+    consumer.expect(topics.into_iter());
+    Ok(consumer)
+}
+
+/// The partitions that belong to the shard.
+fn own_partitions(identity: &Identity, sources: &[SourceTopic]) -> Vec<TopicPartition> {
+    let planned = plan(identity.id, identity.shared.shards, sources, None, identity.shared.pipeline.mode);
+    planned.into_iter().map(|planned| planned.partition).collect()
 }
 
 fn make_producer(identity: &Identity, topology: &Topology) -> Result<Producer, Trouble> {
@@ -319,6 +336,8 @@ fn check_owner(identity: &Identity, header: Option<&Header>) -> Result<(), Troub
 
 fn init_transactions(identity: &Identity, producer: &Producer) -> Result<(), Trouble> {
     let shared = &identity.shared;
+    // Without a broker librdkafka would look for the coordinator again only after half a second.
+    producer.meet_brokers(MEET);
     loop {
         match producer.init_transactions(WAIT) {
             Ok(()) => return Ok(()),
@@ -343,11 +362,7 @@ fn check_mirror(
     header: Option<&Header>,
 ) -> Result<(), Trouble> {
     let shared = &identity.shared;
-    let mine: Vec<TopicPartition> = plan(identity.id, shared.shards, sources, None, shared.pipeline.mode)
-        .into_iter()
-        .map(|planned| planned.partition)
-        .collect();
-    let mirror = match consumer.committed(&mine, WAIT) {
+    let mirror = match consumer.committed(&own_partitions(identity, sources), WAIT) {
         Ok(mirror) => mirror,
         Err(error) if error.is_unavailable() => return Err(Trouble::Restart(error.to_string())),
         Err(error) => return Err(error.into()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::bindings as rd;
 
 use super::client::{Client, millis};
-use super::list::{List, Place, read_element};
+use super::list::{List, Place, read_element, read_list};
 use super::{c_string, check, text};
 use crate::kafka::error::{Code, KafkaError};
 
@@ -215,6 +215,45 @@ impl Client {
                 })
                 .collect())
         }
+    }
+
+    /// A group's committed, stable offsets of these partitions, each with its own error; -1001 where there is none.
+    ///
+    /// Only for a consumer: on an error of the coordinator librdkafka looks at the client's own group without asking
+    /// whether it has one (`rd_kafka_handle_OffsetFetch`).
+    pub(in crate::kafka) fn group_offsets(
+        &self,
+        group: &str,
+        places: &[Place],
+        wait: Duration,
+    ) -> Result<Vec<Result<Place, KafkaError>>, KafkaError> {
+        let doing = "read the group's offsets";
+        let call = Call::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, wait);
+        let list = List::of(places.iter());
+        // SAFETY: the request copies name and list, is copied by the call, and destroyed afterwards.
+        unsafe {
+            super::check_error(doing, rd::rd_kafka_AdminOptions_set_require_stable_offsets(call.options, 1))?;
+            let mut request = rd::rd_kafka_ListConsumerGroupOffsets_new(c_string(group).as_ptr(), list.0);
+            rd::rd_kafka_ListConsumerGroupOffsets(self.handle, &raw mut request, 1, call.options, call.queue);
+            rd::rd_kafka_ListConsumerGroupOffsets_destroy(request);
+        }
+        let event = call.answer(doing)?;
+        let mut places = Vec::new();
+        // SAFETY: the event is a ListConsumerGroupOffsets result, alive while its parts are copied.
+        unsafe {
+            let result = rd::rd_kafka_event_ListConsumerGroupOffsets_result(event.0);
+            let mut count = 0;
+            let array = rd::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
+            for group in pointers(array, count) {
+                let error = rd::rd_kafka_group_result_error(*group);
+                if !error.is_null() {
+                    let code = Code::from(rd::rd_kafka_error_code(error));
+                    return Err(KafkaError::new(doing, code, text(rd::rd_kafka_error_string(error))));
+                }
+                places.extend(read_list(rd::rd_kafka_group_result_partitions(*group), doing));
+            }
+        }
+        Ok(places)
     }
 
     /// Makes a topic; that it exists is an error like any other.

@@ -53,19 +53,6 @@ impl List {
             Self(list)
         }
     }
-
-    /// The elements, each with its own error.
-    pub(super) fn read(&self, doing: &str) -> Vec<Result<Place, KafkaError>> {
-        // SAFETY: the list is ours and has `cnt` elements.
-        let elements = unsafe {
-            let list = &*self.0;
-            match usize::try_from(list.cnt) {
-                Ok(count) if count > 0 => std::slice::from_raw_parts(list.elems, count),
-                _ => &[],
-            }
-        };
-        elements.iter().map(|element| read_element(element, doing)).collect()
-    }
 }
 
 impl Drop for List {
@@ -73,6 +60,24 @@ impl Drop for List {
         // SAFETY: ours, destroyed once.
         unsafe { rd::rd_kafka_topic_partition_list_destroy(self.0) };
     }
+}
+
+/// Copies of a list's elements, each with its own error.
+///
+/// # Safety
+/// `list` is null or a live list.
+pub(super) unsafe fn read_list(
+    list: *const rd::rd_kafka_topic_partition_list_t,
+    doing: &str,
+) -> Vec<Result<Place, KafkaError>> {
+    // SAFETY: by the contract; a list has `cnt` elements.
+    let elements = unsafe {
+        match list.as_ref().and_then(|list| Some((list.elems, usize::try_from(list.cnt).ok()?))) {
+            Some((elements, count)) if count > 0 => std::slice::from_raw_parts(elements, count),
+            _ => &[],
+        }
+    };
+    elements.iter().map(|element| read_element(element, doing)).collect()
 }
 
 /// A copy of an element, or its error.

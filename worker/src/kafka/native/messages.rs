@@ -10,7 +10,7 @@ use rdkafka::bindings as rd;
 
 use super::client::{Client, millis};
 use super::list::{List, Place};
-use super::{check, check_error, describe, text};
+use super::{c_string, check, check_error, describe, text};
 use crate::kafka::error::{Code, KafkaError};
 
 /// The queue that a consumer's records arrive in.
@@ -53,15 +53,6 @@ impl MessageQueue {
         check_error("unassign partitions", unsafe { rd::rd_kafka_incremental_unassign(self.client.handle, list.0) })
     }
 
-    /// The group's committed, stable offsets of these partitions; -1001 where there is none.
-    pub(in crate::kafka) fn committed(&self, places: &[Place], wait: Duration) -> Result<Vec<Place>, KafkaError> {
-        let doing = "read the group's offsets";
-        let list = List::of(places.iter());
-        // SAFETY: live handle and list, which the call fills.
-        check(doing, unsafe { rd::rd_kafka_committed(self.client.handle, list.0, millis(wait)) })?;
-        list.read(doing).into_iter().collect()
-    }
-
     /// Up to `limit` messages. Returns when there are `limit`, or after `wait`, even if there are fewer.
     pub(in crate::kafka) fn poll(&mut self, limit: usize, wait: Duration) -> Messages<'_> {
         self.buffer.clear();
@@ -79,6 +70,36 @@ impl Drop for MessageQueue {
     fn drop(&mut self) {
         // SAFETY: released once, while the client lives.
         unsafe { rd::rd_kafka_queue_destroy(self.queue) };
+    }
+}
+
+/// A topic whose leaders a consumer asks for as soon as it can.
+///
+/// librdkafka notices that it lacks the leaders of assigned partitions in a timer of a second; of a topic with a handle
+/// it asks at once, and again after a few milliseconds while there is no broker yet.
+#[derive(Debug)]
+pub(in crate::kafka) struct KnownTopic {
+    topic: *mut rd::rd_kafka_topic_t,
+    // Outlives the handle.
+    _client: Arc<Client>,
+}
+
+// SAFETY: topic handles are thread-safe.
+unsafe impl Send for KnownTopic {}
+
+impl KnownTopic {
+    /// None if librdkafka takes no such name; then assigning it will tell.
+    pub(in crate::kafka) fn new(client: &Arc<Client>, name: &str) -> Option<Self> {
+        // SAFETY: live handle; the name is copied, and null stands for the default configuration.
+        let topic = unsafe { rd::rd_kafka_topic_new(client.handle, c_string(name).as_ptr(), ptr::null_mut()) };
+        (!topic.is_null()).then(|| Self { topic, _client: Arc::clone(client) })
+    }
+}
+
+impl Drop for KnownTopic {
+    fn drop(&mut self) {
+        // SAFETY: released once, while the client lives.
+        unsafe { rd::rd_kafka_topic_destroy(self.topic) };
     }
 }
 
