@@ -36,9 +36,14 @@ const MEET: Duration = Duration::from_millis(500);
 /// The bytes of a producer's batch, unless a topic takes less: what brokers take by default, with room for overhead.
 const BATCH_BYTES: u64 = 1_000_000;
 
+/// The shortest time that a transaction may be open, however short the interval: brokers restart within it.
+const SHORTEST_TRANSACTION: Duration = Duration::from_secs(10);
+/// The longest: brokers refuse more unless their `transaction.max.timeout.ms` was raised.
+const LONGEST_TRANSACTION: Duration = Duration::from_mins(15);
+
 /// How long a transaction may be open: one of a frozen shard holds back everybody who reads its output.
 pub fn transaction_timeout(interval: Duration) -> Duration {
-    (interval * 4).max(Duration::from_secs(10))
+    (interval * 4).clamp(SHORTEST_TRANSACTION, LONGEST_TRANSACTION)
 }
 
 /// What a takeover begins with. To have it ready makes the pause of a hand-over short.
@@ -425,4 +430,15 @@ pub fn new_slots(shard: &Shard<'_>, sources: &[SourceTopic]) -> Result<Vec<Slot>
     let planned = plan(shard.identity.id, shared.shards, sources, Some(&known), shared.pipeline.mode);
     let is_new = |partition: &TopicPartition| !shard.slots.iter().any(|slot| slot.partition == *partition);
     resolve(shard.identity, planned.into_iter().filter(|planned| is_new(&planned.partition)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_outlives_its_checkpoint_and_brokers_take_its_timeout() {
+        let seconds = |interval| transaction_timeout(Duration::from_millis(interval)).as_secs();
+        assert_eq!([10, 500, 10_000, 300_000].map(seconds), [10, 10, 40, 900]);
+    }
 }
