@@ -86,6 +86,13 @@ fn start_without_shards(prepared: &Prepared) {
     prepared.options.readiness.prepared();
 }
 
+/// The pauses between two looks at the state topic: a new one is known to the brokers within milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// A topic with its settings.
+type Described = (TopicDescription, Vec<(String, String)>);
+
 type Clients = (Vec<ClientConfig>, Vec<Arc<Admin>>);
 
 fn connect(prepared: &Prepared) -> Result<Clients, String> {
@@ -157,9 +164,13 @@ fn shards(
     topology: &TopologyCell,
 ) -> Result<Option<u32>, String> {
     let name = state_topic(&prepared.pipeline);
+    let mut pause = FIRST_PAUSE;
     loop {
-        let outcome = match describe(admin, &name) {
-            Ok(Some(topic)) => return verified(prepared, admin, &topic).map(Some),
+        let outcome = match described(prepared, admin, &name) {
+            Ok(Some((topic, settings))) => {
+                let verified = verify(&topic, prepared.pipeline.shards, &settings);
+                return verified.map(|()| Some(topic.partitions)).map_err(|error| error.to_string());
+            }
             Ok(None) => {
                 watcher.look();
                 make(prepared, admin, &name, topology)
@@ -172,9 +183,10 @@ fn shards(
             Err(error) if error.is_unavailable() => waiting(prepared, error.to_string()),
             Err(error) => return Err(error.to_string()),
         }
-        if prepared.stop.sleep(Duration::from_millis(200)) {
+        if prepared.stop.sleep(pause) {
             return Ok(None);
         }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -198,12 +210,16 @@ fn make(prepared: &Prepared, admin: &Admin, name: &str, topology: &TopologyCell)
     create(admin, name, wanted).map(|()| None)
 }
 
-fn verified(prepared: &Prepared, admin: &Admin, topic: &TopicDescription) -> Result<u32, String> {
-    let settings = if prepared.options.embedded {
-        Vec::new()
-    } else {
-        admin.topic_settings(&topic.name).map_err(|error| error.to_string())?
-    };
-    verify(topic, prepared.pipeline.shards, &settings).map_err(|error| error.to_string())?;
-    Ok(topic.partitions)
+/// The state topic with its settings, if it is there. Of several brokers one may know a new topic and the next one, who
+/// is asked for the settings, not yet.
+fn described(prepared: &Prepared, admin: &Admin, name: &str) -> Result<Option<Described>, KafkaError> {
+    let Some(topic) = describe(admin, name)? else { return Ok(None) };
+    if prepared.options.embedded {
+        return Ok(Some((topic, Vec::new())));
+    }
+    match admin.topic_settings(name) {
+        Ok(settings) => Ok(Some((topic, settings))),
+        Err(error) if error.is_unknown_topic() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
