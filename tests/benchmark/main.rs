@@ -51,12 +51,15 @@ struct Arguments {
     /// Shards of a pipeline in `--scale`.
     #[arg(long, default_value_t = 32)]
     shards: u32,
+    /// More starts of that many shards in `--scale`, which only have to succeed.
+    #[arg(long, default_value_t = 0)]
+    starts: u32,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if arguments.scale {
-        return scale::run(arguments.shards);
+        return scale::run(arguments.shards, arguments.starts);
     }
     if !arguments.report {
         measure_all(&arguments)?;

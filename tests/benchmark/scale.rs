@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use millstream_tests::client::{Client, Record};
 use millstream_tests::cluster::{Cluster, Settings};
 use millstream_tests::pipeline::{GUARD, Millstream, Run};
@@ -21,7 +21,7 @@ const RECORDS: u64 = 1000;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// Measures and prints.
-pub fn run(shards: u32) -> Result<()> {
+pub fn run(shards: u32, more: u32) -> Result<()> {
     let single = Cluster::start(&Settings::new())?;
     starts(&single, "500ms")?;
     starts(&single, "1s")?;
@@ -29,6 +29,11 @@ pub fn run(shards: u32) -> Result<()> {
     let three = Cluster::start(&Settings::new().nodes(3))?;
     for shards in [1, shards] {
         idle(&three, shards)?;
+    }
+    for number in 1..=more {
+        let began = Instant::now();
+        started(&three, shards, &format!("more-{number}"))?.stop()?;
+        println!("{shards} shards, 3 brokers, start {number}: {:.1} s to the stop", began.elapsed().as_secs_f64());
     }
     Ok(())
 }
@@ -60,16 +65,24 @@ fn starts(cluster: &Cluster, checkpoint: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a process takes that has nothing to do.
-fn idle(cluster: &Cluster, shards: u32) -> Result<()> {
+/// A new pipeline, all of whose shards have been seen to work. When one has not, the error tells what the program did.
+fn started(cluster: &Cluster, shards: u32, name: &str) -> Result<Millstream> {
     let client = Client::new(&cluster.bootstrap())?;
-    let (input, output) = (format!("idle-in-{shards}"), format!("idle-out-{shards}"));
+    let (input, output) = (format!("{name}-in-{shards}"), format!("{name}-out-{shards}"));
     client.create_topic(&input, shards as i32, &[])?;
     client.create_topic(&output, shards as i32, &[])?;
     let mut program = upper_case(cluster, &output, &input, shards, "500ms")?;
-    program.wait_ready()?;
-    client.write((0..i64::from(shards) * 10).map(|seq| Record::new(&input, format!("line {seq}"))))?;
-    wait::until_true("all records", GUARD, || Ok(client.read(&output)?.len() == shards as usize * 10))?;
+    let works = program.wait_ready().and_then(|()| {
+        client.write((0..i64::from(shards) * 10).map(|seq| Record::new(&input, format!("line {seq}"))))?;
+        wait::until_true("all records", GUARD, || Ok(client.read(&output)?.len() == shards as usize * 10))
+    });
+    works.with_context(|| program.output())?;
+    Ok(program)
+}
+
+/// What a process takes that has nothing to do.
+fn idle(cluster: &Cluster, shards: u32) -> Result<()> {
+    let mut program = started(cluster, shards, "idle")?;
     // Connections to brokers that are not needed any more, caches of the start: let them settle.
     thread::sleep(IDLE / 3);
     let before = Process::read(program.id())?;
