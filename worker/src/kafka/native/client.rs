@@ -155,9 +155,14 @@ impl Client {
     }
 
     /// Serves callbacks of a producer for at most `wait`.
+    ///
+    /// Those of a consumer are served where its messages are read: this call would come across messages, and librdkafka
+    /// ends the process then.
     pub(in crate::kafka) fn poll(&self, wait: Duration) {
-        // SAFETY: a live handle.
-        unsafe { rd::rd_kafka_poll(self.handle, millis(wait)) };
+        if self.kind == Kind::Producer {
+            // SAFETY: a live handle.
+            unsafe { rd::rd_kafka_poll(self.handle, millis(wait)) };
+        }
     }
 
     /// The cluster's id, if a broker told it within `wait`.
