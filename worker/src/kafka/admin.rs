@@ -1,7 +1,7 @@
 //! Questions to a cluster, for all shards of a worker.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::config::ClientConfig;
 use super::error::KafkaError;
@@ -14,19 +14,23 @@ use crate::records::TopicPartition;
 /// How long a question may take.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// The shortest time between two questions for all topics: a cluster may have many.
+const REFRESH_EVERY: Duration = Duration::from_millis(100);
+
 /// A client for questions.
 #[derive(Debug)]
 pub struct Admin {
     client: Client,
     connection: String,
     embedded: bool,
+    refreshed: Mutex<Option<Instant>>,
 }
 
 impl Admin {
     /// A client; connects in the background.
     pub fn new(config: &ClientConfig, client: &str, metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
         let client = Client::new(Kind::Producer, &config.admin(client), Events::new(metrics))?;
-        Ok(Self { client, connection: config.connection.clone(), embedded: false })
+        Ok(Self { client, connection: config.connection.clone(), embedded: false, refreshed: Mutex::default() })
     }
 
     /// For the embedded broker, which has no controller: topics are described by its metadata, without ids.
@@ -84,13 +88,23 @@ impl Admin {
             })
             .collect();
         let ask = || self.explained(self.client.list_offsets(&places, spec, isolation, WAIT));
-        let mut answers = ask()?;
-        if answers.iter().any(|answer| answer.as_ref().is_err_and(KafkaError::is_of_an_old_leader)) {
+        let mut answers = ask();
+        if is_of_old_metadata(&answers) {
             // The client asks whom it remembers as leader, in the epoch that it remembers, and does not learn from this.
-            self.explained(self.client.topics(WAIT))?;
-            answers = ask()?;
+            self.refresh()?;
+            answers = ask();
         }
-        Ok(in_order(partitions, answers))
+        answers.map(|answers| in_order(partitions, answers))
+    }
+
+    /// Asks what topics there are, so that the client knows their leaders: once for all shards that want it now.
+    fn refresh(&self) -> Result<(), KafkaError> {
+        let mut refreshed = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner);
+        if refreshed.is_none_or(|at: Instant| at.elapsed() >= REFRESH_EVERY) {
+            self.explained(self.client.topics(WAIT))?;
+            *refreshed = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// Makes a topic.
@@ -110,6 +124,14 @@ impl Admin {
             Some(cause) if error.is_unavailable() => KafkaError { doing: error.doing, ..cause },
             _ => error,
         })
+    }
+}
+
+/// Whether an answer, or that there is none, may come from what the client remembers.
+fn is_of_old_metadata<T>(answers: &Result<Vec<Result<T, KafkaError>>, KafkaError>) -> bool {
+    match answers {
+        Ok(answers) => answers.iter().any(|answer| answer.as_ref().is_err_and(KafkaError::is_of_old_metadata)),
+        Err(error) => error.is_of_old_metadata(),
     }
 }
 

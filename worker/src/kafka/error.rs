@@ -70,15 +70,18 @@ impl KafkaError {
         )
     }
 
-    /// Whether the question went to a former leader, or in the name of a former epoch.
-    pub fn is_of_an_old_leader(&self) -> bool {
+    /// Whether what a client remembers of a topic may be the cause: a former leader, one that was not elected yet, a
+    /// partition that it has not heard of.
+    pub fn is_of_old_metadata(&self) -> bool {
         matches!(
             self.code,
             Code::NotLeaderForPartition
                 | Code::FencedLeaderEpoch
                 | Code::UnknownLeaderEpoch
                 | Code::ReplicaNotAvailable
-        )
+                | Code::LeaderNotAvailable
+                | Code::NoEnt
+        ) || self.is_unknown_topic()
     }
 
     /// Whether the broker knows no such topic or partition (yet).
@@ -188,6 +191,9 @@ mod tests {
         assert!(error(Code::InvalidTimestamp).is_refused_record());
         assert!(error(Code::InvalidDifferentRecord).is_refused_record());
         assert!(!error(Code::PurgeQueue).is_refused_record());
+        // "No leaders found": librdkafka goes by what it remembers, and asks nobody.
+        assert!(error(Code::NoEnt).is_of_old_metadata());
+        assert!(!error(Code::OperationTimedOut).is_of_old_metadata());
     }
 
     #[test]
