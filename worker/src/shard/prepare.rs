@@ -1,7 +1,7 @@
 //! What has to be known and made before the first shard can start.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::memory::Budget;
 use super::ownership::Ownership;
@@ -89,6 +89,8 @@ fn start_without_shards(prepared: &Prepared) {
 /// The pauses between two looks at the state topic: a new one is known to the brokers within milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// How long a topic that was made may be unknown.
+const MAKING: Duration = Duration::from_millis(200);
 
 /// A topic with its settings.
 type Described = (TopicDescription, Vec<(String, String)>);
@@ -164,15 +166,17 @@ fn shards(
     topology: &TopologyCell,
 ) -> Result<Option<u32>, String> {
     let name = state_topic(&prepared.pipeline);
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut tried) = (FIRST_PAUSE, None);
     loop {
         let outcome = match described(prepared, admin, &name) {
             Ok(Some((topic, settings))) => {
                 let verified = verify(&topic, prepared.pipeline.shards, &settings);
                 return verified.map(|()| Some(topic.partitions)).map_err(|error| error.to_string());
             }
+            Ok(None) if tried.is_some_and(|at: Instant| at.elapsed() < MAKING) => Ok(None),
             Ok(None) => {
                 watcher.look();
+                tried = Some(Instant::now());
                 make(prepared, admin, &name, topology)
             }
             Err(error) => Err(error),
