@@ -76,6 +76,7 @@ async fn refuse(pipeline: &Guarded, error: &str, context: &Context) -> Result<Ac
     Ok(Action::await_change())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the controller calls it like this")]
 fn after_error(pipeline: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let name = pipeline.name_any();
     match error.outcome() {

@@ -36,7 +36,7 @@ pub async fn publish(
 ) {
     let namespace = pipeline.namespace().unwrap_or_default();
     let event = Event {
-        metadata: ObjectMeta { generate_name: Some(format!("{}.", pipeline.name_any())), ..ObjectMeta::default() },
+        metadata: ObjectMeta { generate_name: Some(format!("{}-", pipeline.name_any())), ..ObjectMeta::default() },
         action: Some(action.to_owned()),
         event_time: Some(MicroTime(Timestamp::now())),
         note: Some(cut(note)),

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::compile::Compiled;
 use crate::decide::assignment::Assignment;
 use crate::decide::liveness::Progress;
+use crate::decide::loads::Loads;
 use crate::decide::pending::PendingMoves;
 use crate::decide::quarantine::{self, Death};
 use crate::kafka::Observer;
@@ -24,6 +25,8 @@ pub struct Memory {
     pub compiled: Option<(i64, Compiled)>,
     /// Since when moves stand as they do.
     pub pending: PendingMoves,
+    /// The shards' loads over time.
+    pub loads: Loads,
     /// Which workers' processes ended by themselves.
     pub deaths: Vec<Death>,
     /// The digest of the objects that were applied last, and when.

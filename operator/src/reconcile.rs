@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use millstream_crds::pipeline::Mode;
+use millstream_crds::report::{ShardPhase, WorkerReport};
 use millstream_crds::{Pipeline, PipelineAssignment, PipelineStatus};
 use sha2::{Digest, Sha256};
 
@@ -21,7 +22,7 @@ use crate::compile::{CompileError, Compiled, compile};
 use crate::context::Context;
 use crate::decide::assign::assign;
 use crate::decide::assignment::{Assignment, AssignmentError, Shard};
-use crate::decide::liveness::{self, Judge, LastReport, Observed, Patience};
+use crate::decide::liveness::{self, Judge, Judgement, LastReport, Observed, Patience};
 use crate::decide::moves::Move;
 use crate::decide::status::{Facts, PodFact, Refused, is_true, status};
 use crate::decide::view::{Standing, View, Worker};
@@ -39,6 +40,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const LOOK_RARELY: Duration = Duration::from_mins(5);
 /// How often the owned objects are applied though they should be as they were: somebody may have changed one.
 const APPLY_AGAIN: Duration = Duration::from_mins(5);
+/// How long it takes at most until a write is seen by the watches.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 /// How often counts in the status are written.
 const TELL_COUNTS: Duration = Duration::from_secs(10);
 
@@ -177,7 +180,9 @@ fn observe(
         let revision = deployment.labels().get(labels::REVISION)?.clone();
         Some((name, (revision, deployment.spec.as_ref()?.replicas.unwrap_or(0))))
     });
-    Ok(Scene { revisions: revisions.collect(), pods, reports, stored, assignment, kafka })
+    let scene = Scene { revisions: revisions.collect(), pods, reports, stored, assignment, kafka };
+    memory.loads.measure(&loads(&scene), context.now());
+    Ok(scene)
 }
 
 /// What is to be done.
@@ -188,6 +193,8 @@ struct Plan {
     replicas: usize,
     /// Pods to go first when the Deployment shrinks.
     cheap: BTreeSet<String>,
+    /// The replicas that the Deployment of the spec's revision has now, if it is there.
+    replicas_now: Option<i32>,
     /// Deployments of revisions that are over.
     over: Vec<String>,
     /// The assignment that is there, and the one that is to be.
@@ -207,8 +214,6 @@ fn decide(
     context: &Context,
     memory: &mut Memory,
 ) -> Plan {
-    let now = context.now();
-    let spec = &pipeline.spec;
     let wanted = wanted_replicas(pipeline);
     let mut view = view(pipeline, &scene, context, memory);
     let target = owned.as_ref().map(|owned| owned.revision().as_str().to_owned()).ok();
@@ -219,13 +224,7 @@ fn decide(
     for (name, worker) in &mut view.workers {
         worker.wanted = !too_many.contains(name);
     }
-    let (assignment, moves, look_again) = if wanted == 0 {
-        (nobody(&scene.assignment), Vec::new(), None)
-    } else {
-        let decision = assign(&with_all_shards(&scene.assignment, view.shards), &view);
-        (decision.assignment, decision.moves, decision.look_again)
-    };
-    let assignment_changed = assignment.generation != scene.assignment.generation;
+    let (assignment, moves, due) = next_assignment(&scene, &view, wanted);
     let there = view.workers.values().filter(|worker| worker.revision == target).count();
     let replicas = match (wanted, target == view.revision) {
         (0, _) if is_let_go(&scene) => 0,
@@ -233,35 +232,46 @@ fn decide(
         (wanted, true) => rollout::replicas(&scene.assignment, wanted, there, &too_many),
         (wanted, false) => wanted,
     };
-    let over = scene.revisions.iter().filter(|(_, (revision, _))| {
-        let workers = view.workers.iter().filter(|(_, worker)| worker.revision == *revision);
-        *revision != target
-            && *revision != view.revision
-            && workers.into_iter().all(|(name, _)| !rollout::is_involved(&scene.assignment, name))
-    });
-    let over = over.map(|(name, _)| name.clone()).collect();
-    let report_age = scene.reports.values().map(|seen| seen.at.elapsed()).max().unwrap_or_default();
-    let facts = facts(pipeline, &owned, &scene, &view, &assignment, wanted);
-    let idle = spec.suspend && scene.pods.is_empty();
-    let look_again = match look_again.map(|at| at.saturating_sub(now)) {
-        _ if idle || (owned.is_err() && scene.pods.is_empty()) => LOOK_RARELY,
-        Some(soon) => soon.clamp(Duration::from_millis(50), LOOK),
-        None => LOOK,
-    };
-    let cheap = if replicas < there { too_many } else { BTreeSet::new() };
+    let at_rest = scene.pods.is_empty() && (pipeline.spec.suspend || owned.is_err());
     Plan {
+        facts: facts(pipeline, &owned, &scene, &view, &assignment, wanted),
         owned: owned.ok(),
         replicas,
-        cheap,
-        over,
+        cheap: if replicas < there { too_many } else { BTreeSet::new() },
+        replicas_now: scene.revisions.values().find(|(revision, _)| *revision == target).map(|(_, replicas)| *replicas),
+        over: over(&scene, &view, &target),
+        assignment_changed: assignment.generation != scene.assignment.generation,
+        report_age: scene.reports.values().map(|seen| seen.at.elapsed()).max().unwrap_or_default(),
         stored: scene.stored,
         assignment,
-        assignment_changed,
         moves,
-        facts,
-        report_age,
-        look_again,
+        look_again: if at_rest { LOOK_RARELY } else { soon(due, context.now()) },
     }
+}
+
+/// What the assignment is to be, with the moves that lead there, and when to decide again.
+fn next_assignment(scene: &Scene, view: &View, wanted: usize) -> (Assignment, Vec<Move>, Option<Duration>) {
+    if wanted == 0 {
+        return (nobody(&scene.assignment), Vec::new(), None);
+    }
+    let decision = assign(&with_all_shards(&scene.assignment, view.shards), view);
+    (decision.assignment, decision.moves, decision.look_again)
+}
+
+/// The Deployments whose revision is neither wanted nor in use, and whose workers have let everything go.
+fn over(scene: &Scene, view: &View, target: &str) -> Vec<String> {
+    let is_over = |revision: &str| {
+        let mut workers = view.workers.iter().filter(|(_, worker)| worker.revision == revision);
+        revision != target
+            && revision != view.revision
+            && workers.all(|(name, _)| !rollout::is_involved(&scene.assignment, name))
+    };
+    scene.revisions.iter().filter(|(_, (revision, _))| is_over(revision)).map(|(name, _)| name.clone()).collect()
+}
+
+/// The time until the next look, `due` being when something is to be decided at the latest.
+fn soon(due: Option<Duration>, now: Duration) -> Duration {
+    due.map_or(LOOK, |due| due.saturating_sub(now).clamp(Duration::from_millis(50), LOOK))
 }
 
 /// The number of workers that there should be.
@@ -286,9 +296,7 @@ fn nobody(assignment: &Assignment) -> Assignment {
 /// Whether no worker holds anything any more.
 fn is_let_go(scene: &Scene) -> bool {
     let held = |seen: &Seen| seen.report.shards.iter().any(|shard| shard.phase.is_held());
-    let batch_done = |seen: &Seen| {
-        seen.report.shards.iter().all(|shard| shard.phase == millstream_crds::report::ShardPhase::Complete)
-    };
+    let batch_done = |seen: &Seen| seen.report.shards.iter().all(|shard| shard.phase == ShardPhase::Complete);
     scene.assignment.shards.iter().all(|shard| shard.owner.is_none())
         && scene.reports.values().all(|seen| !held(seen) || batch_done(seen))
 }
@@ -310,9 +318,21 @@ fn view(pipeline: &Pipeline, scene: &Scene, context: &Context, memory: &Memory) 
     let cut_off = liveness::is_cut_off(overdue, silences.len());
     let judge = Judge { now, leader_since: Duration::ZERO, cut_off };
     let workers = scene.pods.iter().map(|(name, pod)| {
-        let seen = scene.reports.get(name);
-        let progress = memory.progress(name, &scene.kafka.track);
-        (name.clone(), worker(name, pod, seen, progress, memory, context, &patience, &judge))
+        let remembered = memory.worker(name);
+        let report = scene.reports.get(name).map(|seen| LastReport {
+            at: context.since_epoch(seen.at),
+            next: Duration::from_millis(seen.report.next_report_millis),
+            leaving: seen.report.leaving,
+        });
+        let observed = Observed {
+            pod: presence(pod),
+            seen: remembered.seen,
+            ended: remembered.ended,
+            report,
+            shards: memory.progress(name, &scene.kafka.track),
+        };
+        let judgement = liveness::judge(&observed, &patience, &judge);
+        (name.clone(), worker(pod, judgement, scene.reports.get(name).map(|seen| &seen.report)))
     });
     let reported = scene.reports.values().find_map(|seen| seen.report.shard_count);
     let listed = scene.assignment.shards.len() as u32;
@@ -321,7 +341,7 @@ fn view(pipeline: &Pipeline, scene: &Scene, context: &Context, memory: &Memory) 
         shards: if listed > 0 { listed } else { reported.unwrap_or(0) },
         revision: String::new(),
         workers: workers.collect(),
-        loads: loads(scene),
+        loads: memory.loads.taken().clone(),
         pending: memory.pending.all(),
         verdict: quarantine::judge(&memory.deaths, now),
         hold: cut_off,
@@ -336,30 +356,7 @@ fn patience(pipeline: &Pipeline) -> Patience {
     }
 }
 
-fn worker(
-    name: &str,
-    pod: &Pod,
-    seen: Option<&Seen>,
-    progress: Vec<liveness::Progress>,
-    memory: &Memory,
-    context: &Context,
-    patience: &Patience,
-    judge: &Judge,
-) -> Worker {
-    let remembered = memory.worker(name);
-    let report = seen.map(|seen| &seen.report);
-    let observed = Observed {
-        pod: presence(pod),
-        seen: remembered.seen,
-        ended: remembered.ended,
-        report: seen.map(|seen| LastReport {
-            at: context.since_epoch(seen.at),
-            next: Duration::from_millis(seen.report.next_report_millis),
-            leaving: seen.report.leaving,
-        }),
-        shards: progress,
-    };
-    let judgement = liveness::judge(&observed, patience, judge);
+fn worker(pod: &Pod, judgement: Judgement, report: Option<&WorkerReport>) -> Worker {
     Worker {
         standing: judgement.standing,
         why: judgement.message,
@@ -424,7 +421,7 @@ async fn apply(plan: &Plan, key: &PipelineKey, context: &Context, memory: &mut M
         for pod in &plan.cheap {
             writer.cheap_to_delete(pod).await?;
         }
-        apply_objects(owned, plan.replicas, &writer, memory).await?;
+        apply_objects(owned, plan, &writer, memory).await?;
     }
     for name in &plan.over {
         writer.remove_revision(name).await?;
@@ -455,11 +452,14 @@ async fn apply_assignment(
     Ok(())
 }
 
-async fn apply_objects(owned: &Owned, replicas: usize, writer: &Writer, memory: &mut Memory) -> Result<(), ApplyError> {
-    let deployment = build::deployment(owned, i32::try_from(replicas).unwrap_or(i32::MAX));
+async fn apply_objects(owned: &Owned, plan: &Plan, writer: &Writer, memory: &mut Memory) -> Result<(), ApplyError> {
+    let replicas = i32::try_from(plan.replicas).unwrap_or(i32::MAX);
+    let deployment = build::deployment(owned, replicas);
     let text = serde_json::to_vec(&deployment).unwrap_or_default();
     let digest = format!("{:x?}", Sha256::digest(&text));
-    if memory.applied.as_ref().is_some_and(|(last, at)| *last == digest && at.elapsed() < APPLY_AGAIN) {
+    // What was changed or deleted by somebody else is put right; what was written just now is on its way here.
+    let patience = if plan.replicas_now == Some(replicas) { APPLY_AGAIN } else { ON_ITS_WAY };
+    if memory.applied.as_ref().is_some_and(|(last, at)| *last == digest && at.elapsed() < patience) {
         return Ok(());
     }
     writer.apply(&build::service_account(owned)).await?;

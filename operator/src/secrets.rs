@@ -30,6 +30,7 @@ pub async fn read(client: &Client, owned: &Owned) -> Result<Secrets, kube::Error
         let keys = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
         values.insert(name.to_owned(), keys.collect());
     }
-    let digest = versions.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = u64::from_be_bytes(versions.finalize().first_chunk().copied().unwrap_or_default());
+    let digest = format!("{digest:016x}");
     Ok(Secrets { store: SecretStore::memory(values), digest })
 }

@@ -216,8 +216,11 @@ checkpoint: {interval: 250ms}
 worker: {resources: {requests: {cpu: 10m, memory: 64Mi}, limits: {memory: 1Gi}}}
 ";
 
+/// Lets something happen to the pipeline `p` of a namespace.
+type Fault = fn(&Site, &str) -> Result<()>;
+
 /// What happens to a pipeline of three workers, and how.
-const FAULTS: &[(&str, fn(&Site, &str) -> Result<()>)] = &[
+const FAULTS: &[(&str, Fault)] = &[
     ("a pod deleted gracefully", |site, namespace| {
         let pod = some_worker(site, namespace)?;
         site.kubernetes.kubectl(&["-n", namespace, "delete", "pod", &pod, "--wait=false"]).map(drop)

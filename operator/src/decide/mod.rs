@@ -14,6 +14,7 @@ pub mod assignment;
 mod balance;
 mod homes;
 pub mod liveness;
+pub mod loads;
 pub mod moves;
 pub mod pending;
 pub mod quarantine;

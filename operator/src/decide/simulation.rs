@@ -107,7 +107,7 @@ impl World {
             Event::Leave(worker) => stand(worker, Standing::Leaving),
             Event::Remove(worker) => drop(self.view.workers.remove(&name(worker))),
             Event::Load(shard, load) => {
-                drop(self.view.loads.insert(u32::from(shard) % shards, f64::from(load) / 255.0))
+                self.view.loads.insert(u32::from(shard) % shards, f64::from(load) / 255.0);
             }
             Event::Revision(revision) => self.view.revision = revision.to_string(),
             Event::Replicas(replicas) => self.replicas = usize::from(replicas),

@@ -6,6 +6,7 @@
 //! it causes no other one.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -156,17 +157,17 @@ fn word(facts: &Facts) -> Word {
     steps.iter().find_map(|step| step(facts)).unwrap_or_else(|| running(facts))
 }
 
-fn stalled(reason: &'static str, message: String) -> Option<Word> {
-    Some(Word { ready: false, stalled: true, reason, message })
+fn stalled(reason: &'static str, message: String) -> Word {
+    Word { ready: false, stalled: true, reason, message }
 }
 
-fn under_way(reason: &'static str, message: String) -> Option<Word> {
-    Some(Word { ready: false, stalled: false, reason, message })
+fn under_way(reason: &'static str, message: String) -> Word {
+    Word { ready: false, stalled: false, reason, message }
 }
 
 fn refused(facts: &Facts) -> Option<Word> {
     let refused = facts.refused.as_ref()?;
-    stalled(refused.reason, refused.message.clone())
+    Some(stalled(refused.reason, refused.message.clone()))
 }
 
 fn suspended(facts: &Facts) -> Option<Word> {
@@ -175,7 +176,7 @@ fn suspended(facts: &Facts) -> Option<Word> {
     }
     let held = owners(facts);
     if held > 0 || !facts.pods.is_empty() {
-        return under_way("Suspending", format!("{held} shards and {} workers are left", facts.pods.len()));
+        return Some(under_way("Suspending", format!("{held} shards and {} workers are left", facts.pods.len())));
     }
     Some(Word {
         ready: false,
@@ -203,7 +204,7 @@ fn stopped_worker(facts: &Facts) -> Option<Word> {
     let troubles = facts.reports.iter().filter_map(|(worker, report)| Some((worker, report.error.as_ref()?)));
     let (worker, error) = troubles.min_by_key(|(worker, _)| worker.as_str())?;
     let reason = if error.starts_with("no broker of") { "BrokerUnreachable" } else { "WorkerCannotStart" };
-    stalled(reason, format!("worker {worker}: {error}"))
+    Some(stalled(reason, format!("worker {worker}: {error}")))
 }
 
 fn stopped_shards(facts: &Facts) -> Option<Word> {
@@ -220,7 +221,7 @@ fn quarantined(facts: &Facts) -> Option<Word> {
     if messages.is_empty() {
         return None;
     }
-    stalled("ShardQuarantined", messages.join("; "))
+    Some(stalled("ShardQuarantined", messages.join("; ")))
 }
 
 fn pods(facts: &Facts) -> Option<Word> {
@@ -229,7 +230,7 @@ fn pods(facts: &Facts) -> Option<Word> {
     if all.is_empty() {
         return None;
     }
-    stalled("PodsCannotRun", some(&all))
+    Some(stalled("PodsCannotRun", some(&all)))
 }
 
 fn waiting(facts: &Facts) -> Option<Word> {
@@ -239,14 +240,14 @@ fn waiting(facts: &Facts) -> Option<Word> {
 fn unowned(facts: &Facts) -> Option<Word> {
     let Some(shards) = shard_count(facts) else {
         let message = match facts.pods.len() {
-            0 if facts.replicas == 0 => return scaled_to_zero(),
+            0 if facts.replicas == 0 => return Some(scaled_to_zero()),
             0 => "the workers' pods are being made".to_owned(),
             pods => format!("{pods} workers are starting; none has reported yet"),
         };
-        return under_way("Starting", message);
+        return Some(under_way("Starting", message));
     };
     if facts.replicas == 0 && facts.pods.is_empty() {
-        return scaled_to_zero();
+        return Some(scaled_to_zero());
     }
     let run = phases(facts).filter(|(_, phase, _)| matches!(phase, ShardPhase::Running | ShardPhase::Complete)).count();
     if run >= shards as usize {
@@ -258,16 +259,12 @@ fn unowned(facts: &Facts) -> Option<Word> {
         owners(facts),
         facts.reports.len()
     );
-    under_way("Starting", message)
+    Some(under_way("Starting", message))
 }
 
-fn scaled_to_zero() -> Option<Word> {
-    Some(Word {
-        ready: false,
-        stalled: false,
-        reason: "ScaledToZero",
-        message: "no workers are wanted; set replicas to run".to_owned(),
-    })
+fn scaled_to_zero() -> Word {
+    let message = "no workers are wanted; set replicas to run".to_owned();
+    Word { ready: false, stalled: false, reason: "ScaledToZero", message }
 }
 
 fn running(facts: &Facts) -> Word {
@@ -305,7 +302,7 @@ fn some(all: &[String]) -> String {
     let more = all.len().saturating_sub(EXAMPLES);
     let mut text = all[..all.len() - more].join("; ");
     if more > 0 {
-        text.push_str(&format!("; and {more} more"));
+        let _ = write!(text, "; and {more} more");
     }
     text
 }

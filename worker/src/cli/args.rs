@@ -30,7 +30,7 @@ pub(super) enum Command {
     Check(CheckArguments),
     Test(TestArguments),
     Demo(DemoArguments),
-    Worker(WorkerArguments),
+    Worker(Box<WorkerArguments>),
 }
 
 /// Run a pipeline against the Kafka that its manifest names

@@ -143,7 +143,7 @@ impl Crew {
         match end {
             End::Complete { .. } => self.rest(shard, ShardState::Complete, None),
             End::Failed(why) => self.rest(shard, ShardState::Stopped(why), Some(TRY_AGAIN)),
-            End::Lost(why) => self.lost(shard, why),
+            End::Lost(why) => self.lost(shard, &why),
             End::Released => self.shared.set_state(shard, ShardState::Released),
         }
         if !self.assignment.claims.contains_key(&shard) {
@@ -153,7 +153,7 @@ impl Crew {
 
     /// The fresh look said that the shard is another's: what was seen of the assignment is older than that, and the
     /// newer one is on its way.
-    fn lost(&mut self, shard: u32, why: String) {
+    fn lost(&mut self, shard: u32, why: &str) {
         tracing::warn!(shard, "{why}");
         self.rest(shard, ShardState::Released, Some(TRY_AGAIN));
     }

@@ -140,7 +140,7 @@ fn a_planned_move_waits_for_the_preparation_but_not_for_ever() {
         let worker = view.workers.get_mut("b").unwrap();
         worker.generation = generation;
         worker.shards.extend(phase.map(|phase| (0, phase)));
-        view.pending.insert(0, Pending { since: view.now - Duration::from_secs(waited), generation: 7 });
+        view.pending.insert(0, Pending { since: view.now.saturating_sub(Duration::from_secs(waited)), generation: 7 });
         assert_eq!(decide("a>b", &view), after, "{target} reports {phase:?} after {waited} s");
     }
 }
@@ -309,7 +309,8 @@ fn quarantined(shards: &[(u32, u64, &str)]) -> Verdict {
 
 #[test]
 fn a_quarantined_shard_rests_and_then_has_a_worker_of_its_own() {
-    let cases: [(&str, &str, &[(u32, u64, &str)], &str); 14] = [
+    type Case = (&'static str, &'static str, &'static [(u32, u64, &'static str)], &'static str);
+    let cases: [Case; 14] = [
         ("a a b b", "a b", &[(0, 110, "a")], "- a>b b b"),
         ("- a>b b b", "a b", &[(0, 110, "a")], "- a>b b b"),
         ("- b b b", "a b", &[(0, 100, "a")], "a b b b"),
