@@ -8,10 +8,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::future::{BoxFuture, FutureExt, Shared};
 use kube::Client;
 use kube::runtime::reflector::ObjectRef;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,22 +32,25 @@ use crate::reports::Reports;
 use crate::reports::server::{self, Reception};
 use crate::settings::Settings;
 
+/// How long the Lease may take to be released.
+const RELEASE: Duration = Duration::from_secs(3);
+
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> Result<()> {
     let settings = Arc::new(settings);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let asked = async {
+    let asked = async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
     };
-    tokio::select! {
-        result = work(settings) => result,
-        () = asked => Ok(()),
-    }
+    work(settings, asked.boxed().shared()).await
 }
 
+/// Comes to its end when somebody asks to stop.
+type Asked = Shared<BoxFuture<'static, ()>>;
+
 /// What all parts share, and what a new leader begins with.
-struct Shared {
+struct Parts {
     client: Client,
     settings: Arc<Settings>,
     workers: WorkerSettings,
@@ -54,14 +59,17 @@ struct Shared {
     leads: Arc<AtomicBool>,
 }
 
-async fn work(settings: Arc<Settings>) -> Result<()> {
+async fn work(settings: Arc<Settings>, asked: Asked) -> Result<()> {
     let client = Client::try_default().await.context("there is no way to the API server")?;
     let metrics = Arc::new(Metrics::new()?);
     let ready = Arc::new(AtomicBool::new(false));
     let mut servers = JoinSet::new();
     let pages = Pages { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
     servers.spawn(http::serve(settings.http, pages));
-    let certificate = obtain_certificate(&client, &settings).await;
+    let certificate = tokio::select! {
+        certificate = obtain_certificate(&client, &settings) => certificate,
+        () = asked.clone() => return Ok(()),
+    };
     ready.store(true, Ordering::Release);
     let workers = WorkerSettings::new(
         &settings.worker_image,
@@ -74,9 +82,9 @@ async fn work(settings: Arc<Settings>) -> Result<()> {
     let reception = Reception::new(client.clone(), Arc::clone(&reports), Arc::clone(&leads), news);
     let (address, of_server) = (settings.https, certificate.clone());
     servers.spawn(async move { server::serve(address, &of_server, reception).await });
-    let shared = Shared { client, settings, workers, reports, metrics, leads };
+    let parts = Parts { client, settings, workers, reports, metrics, leads };
     tokio::select! {
-        result = take_part(&shared, heard) => result,
+        result = take_part(&parts, heard, asked.clone()) => result,
         Some(ended) = servers.join_next() => ended?.context("a server has ended"),
     }
 }
@@ -97,16 +105,16 @@ async fn obtain_certificate(client: &Client, settings: &Settings) -> Certificate
     }
 }
 
-/// Leads whenever the Lease says so.
-async fn take_part(shared: &Shared, mut heard: UnboundedReceiver<ObjectRef<Guarded>>) -> Result<()> {
-    let candidate = leader::candidate(&shared.client, &shared.settings).await.context("the Lease cannot be used")?;
+/// Leads whenever the Lease says so, and gives it back at the end.
+async fn take_part(parts: &Parts, mut heard: UnboundedReceiver<ObjectRef<Guarded>>, mut asked: Asked) -> Result<()> {
+    let candidate = leader::candidate(&parts.client, &parts.settings).await.context("the Lease cannot be used")?;
     let (mut lead, task) = candidate.watch().await;
     let mut leading: Option<Lead> = None;
     let mut task = std::pin::pin!(task);
     loop {
         let leads = *lead.borrow_and_update();
         match (leads, &leading) {
-            (true, None) => leading = Some(Lead::begin(shared).await),
+            (true, None) => leading = Some(Lead::begin(parts).await),
             (false, Some(_)) => {
                 tracing::warn!("another replica leads now");
                 leading = None;
@@ -114,6 +122,7 @@ async fn take_part(shared: &Shared, mut heard: UnboundedReceiver<ObjectRef<Guard
             _ => {}
         }
         tokio::select! {
+            () = &mut asked => break,
             changed = lead.changed() => changed.context("the Lease is not looked after any more")?,
             ended = &mut task => {
                 ended?.context("the Lease cannot be kept")?;
@@ -126,6 +135,10 @@ async fn take_part(shared: &Shared, mut heard: UnboundedReceiver<ObjectRef<Guard
             }
         }
     }
+    drop((leading, lead));
+    // Nobody watches the Lease any more, and so it is released; another replica need not wait for its end.
+    tokio::time::timeout(RELEASE, task).await.context("the Lease was not released in time")???;
+    Ok(())
 }
 
 /// Everything that a leader does. Dropping it ends it.
@@ -137,36 +150,36 @@ struct Lead {
 }
 
 impl Lead {
-    async fn begin(shared: &Shared) -> Self {
+    async fn begin(parts: &Parts) -> Self {
         tracing::info!("this replica leads");
         // What was heard in a former lead is old.
-        shared.reports.clear();
+        parts.reports.clear();
         let mut tasks = JoinSet::new();
-        let namespaces: Vec<Option<String>> = match shared.settings.watch_namespaces.as_slice() {
+        let namespaces: Vec<Option<String>> = match parts.settings.watch_namespaces.as_slice() {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
         };
         let mut scopes = Vec::new();
         for namespace in namespaces {
             let (changed, news) = unbounded();
-            let stores = watch(&shared.client, namespace.as_deref(), &changed, &mut tasks);
+            let stores = watch(&parts.client, namespace.as_deref(), &changed, &mut tasks);
             let context = Context::new(
-                shared.client.clone(),
-                Arc::clone(&shared.settings),
-                shared.workers.clone(),
+                parts.client.clone(),
+                Arc::clone(&parts.settings),
+                parts.workers.clone(),
                 stores,
-                Arc::clone(&shared.reports),
-                Arc::clone(&shared.metrics),
+                Arc::clone(&parts.reports),
+                Arc::clone(&parts.metrics),
             );
             tasks.spawn(controller::run(Arc::new(context), namespace.clone(), news));
             scopes.push((namespace, changed));
         }
-        shared.leads.store(true, Ordering::Release);
-        shared.metrics.leads(true);
-        if let Err(error) = leader::label(&shared.client, &shared.settings).await {
+        parts.leads.store(true, Ordering::Release);
+        parts.metrics.leads(true);
+        if let Err(error) = leader::label(&parts.client, &parts.settings).await {
             tracing::warn!("this pod cannot be labelled as the leader's: {error}; workers may not find it");
         }
-        Self { leads: Arc::clone(&shared.leads), metrics: Arc::clone(&shared.metrics), scopes, _tasks: tasks }
+        Self { leads: Arc::clone(&parts.leads), metrics: Arc::clone(&parts.metrics), scopes, _tasks: tasks }
     }
 
     /// Passes on what a report said to whoever looks after the namespace.

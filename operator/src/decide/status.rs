@@ -71,10 +71,19 @@ pub struct PodFact {
     pub trouble: Option<(String, String)>,
 }
 
-/// What is told: a reason and a message, and which conditions are true.
+/// Which of the conditions is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    Ready,
+    Reconciling,
+    Stalled,
+    /// It is as it was asked to be, and does not run.
+    Nothing,
+}
+
+/// What is told: a reason and a message, and which condition is true.
 struct Word {
-    ready: bool,
-    stalled: bool,
+    holds: Holds,
     reason: &'static str,
     message: String,
 }
@@ -85,9 +94,9 @@ pub fn status(facts: &Facts, before: Option<&PipelineStatus>, now: Timestamp) ->
     let word = if was_complete && facts.refused.is_none() { stays_complete(facts) } else { word(facts) };
     let complete = was_complete || word.reason == "Complete";
     let mut conditions = vec![
-        condition("Ready", word.ready, &word, facts, before, now),
-        condition("Reconciling", !word.ready && !word.stalled, &word, facts, before, now),
-        condition("Stalled", word.stalled, &word, facts, before, now),
+        condition("Ready", word.holds == Holds::Ready, &word, facts, before, now),
+        condition("Reconciling", word.holds == Holds::Reconciling, &word, facts, before, now),
+        condition("Stalled", word.holds == Holds::Stalled, &word, facts, before, now),
     ];
     if facts.batch {
         conditions.push(condition("Complete", complete, &word, facts, before, now));
@@ -158,11 +167,11 @@ fn word(facts: &Facts) -> Word {
 }
 
 fn stalled(reason: &'static str, message: String) -> Word {
-    Word { ready: false, stalled: true, reason, message }
+    Word { holds: Holds::Stalled, reason, message }
 }
 
 fn under_way(reason: &'static str, message: String) -> Word {
-    Word { ready: false, stalled: false, reason, message }
+    Word { holds: Holds::Reconciling, reason, message }
 }
 
 fn refused(facts: &Facts) -> Option<Word> {
@@ -179,8 +188,7 @@ fn suspended(facts: &Facts) -> Option<Word> {
         return Some(under_way("Suspending", format!("{held} shards and {} workers are left", facts.pods.len())));
     }
     Some(Word {
-        ready: false,
-        stalled: false,
+        holds: Holds::Nothing,
         reason: "Suspended",
         message: "nothing runs, everything in Kafka is kept; set suspend: false to go on".to_owned(),
     })
@@ -196,7 +204,7 @@ fn complete(facts: &Facts) -> Option<Word> {
 fn stays_complete(facts: &Facts) -> Word {
     let shards = shard_count(facts).unwrap_or(0);
     let message = format!("all {shards} shards have reached the ends that were fixed at the first start");
-    Word { ready: true, stalled: false, reason: "Complete", message }
+    Word { holds: Holds::Ready, reason: "Complete", message }
 }
 
 /// A worker that cannot work at all: wrong credentials, no broker, a topic that is missing.
@@ -208,12 +216,7 @@ fn stopped_worker(facts: &Facts) -> Option<Word> {
 }
 
 fn stopped_shards(facts: &Facts) -> Option<Word> {
-    told(facts, ShardPhase::Stopped).map(|message| Word {
-        ready: false,
-        stalled: true,
-        reason: "ShardStopped",
-        message,
-    })
+    told(facts, ShardPhase::Stopped).map(|message| Word { holds: Holds::Stalled, reason: "ShardStopped", message })
 }
 
 fn quarantined(facts: &Facts) -> Option<Word> {
@@ -234,7 +237,7 @@ fn pods(facts: &Facts) -> Option<Word> {
 }
 
 fn waiting(facts: &Facts) -> Option<Word> {
-    told(facts, ShardPhase::Waiting).map(|message| Word { ready: false, stalled: false, reason: "Waiting", message })
+    told(facts, ShardPhase::Waiting).map(|message| Word { holds: Holds::Reconciling, reason: "Waiting", message })
 }
 
 fn unowned(facts: &Facts) -> Option<Word> {
@@ -264,17 +267,12 @@ fn unowned(facts: &Facts) -> Option<Word> {
 
 fn scaled_to_zero() -> Word {
     let message = "no workers are wanted; set replicas to run".to_owned();
-    Word { ready: false, stalled: false, reason: "ScaledToZero", message }
+    Word { holds: Holds::Nothing, reason: "ScaledToZero", message }
 }
 
 fn running(facts: &Facts) -> Word {
     let (shards, workers) = (facts.assignment.shards.len(), facts.reports.len());
-    Word {
-        ready: true,
-        stalled: false,
-        reason: "Running",
-        message: format!("{shards} shards run on {workers} workers"),
-    }
+    Word { holds: Holds::Ready, reason: "Running", message: format!("{shards} shards run on {workers} workers") }
 }
 
 fn owners(facts: &Facts) -> usize {

@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> anyhow::Resu
 /// The one Pipeline to run, or None when its problems have been told.
 pub(super) fn read(file: &Path, name: Option<&str>, format: LogFormat) -> anyhow::Result<Option<CompiledPipeline>> {
     if file.is_dir() {
-        let message = format!("{} is a folder; expected one file", file.display());
+        let message = format!("{} is a folder; `run` takes one file", file.display());
         return Err(Failure::Usage(message).into());
     }
     let sources = files::read_all(&[file.to_owned()])?;
