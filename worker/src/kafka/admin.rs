@@ -46,7 +46,12 @@ impl Admin {
 
     /// The cluster's id; None if no broker told it in time, with [`Self::cause`] for the reason.
     pub fn cluster_id(&self, wait: Duration) -> Option<String> {
-        let id = self.client.cluster_id(wait);
+        let id = self.client.cluster_id(wait).or_else(|| {
+            // The client asks once when it is connected, and again after minutes. A broker that has just been started
+            // names no brokers, not even itself, and that answer counts for nothing.
+            self.client.topics(wait).ok()?;
+            self.client.cluster_id(Duration::ZERO)
+        });
         self.client.poll(Duration::ZERO);
         id
     }
