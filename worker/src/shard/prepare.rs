@@ -89,8 +89,8 @@ fn start_without_shards(prepared: &Prepared) {
 /// The pauses between two looks at the state topic: a new one is known to the brokers within milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
-/// How long a topic that was made may be unknown.
-const MAKING: Duration = Duration::from_millis(200);
+/// How long a topic that was made may be unknown before it is made again.
+const MAKING: Duration = Duration::from_secs(2);
 
 /// A topic with its settings.
 type Described = (TopicDescription, Vec<(String, String)>);
