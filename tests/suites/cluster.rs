@@ -317,7 +317,8 @@ fn some_worker(site: &Site, namespace: &str) -> Result<String> {
 
 fn signal_worker(site: &Site, namespace: &str, signal: &str) -> Result<()> {
     let pod = some_worker(site, namespace)?;
-    let pid = site.kubernetes.process_of(namespace, &pod)?;
+    // It may be the one that was killed a moment ago.
+    let pid = wait::until("the worker's process", GUARD, || Ok(site.kubernetes.process_of(namespace, &pod).ok()))?;
     let status = std::process::Command::new("kill").args([signal, &pid.to_string()]).status()?;
     ensure!(status.success(), "kill {signal} {pid} failed");
     Ok(())
