@@ -1,9 +1,12 @@
 //! What the operator counts, for Prometheus. The only module that knows metric names.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::progress::PartitionState;
 
 /// The operator's metrics, with a registry of their own.
 #[derive(Debug)]
@@ -23,6 +26,10 @@ pub struct Metrics {
     conditions: Mutex<Vec<[String; 4]>>,
     /// The age of the oldest report, by pipeline.
     report_age: prometheus::GaugeVec,
+    /// Records that wait, by partition, as Kafka tells it.
+    lag: IntGaugeVec,
+    /// The partitions that are told, so that those that are gone are not.
+    partitions: Mutex<BTreeSet<[String; 4]>>,
     /// Whether this replica leads.
     leads: IntGauge,
     /// Always 1; the label says which version this is.
@@ -63,6 +70,14 @@ impl Metrics {
                 Opts::new("millstream_operator_report_age_seconds", "The age of the oldest worker's report."),
                 &PIPELINE,
             )?,
+            lag: IntGaugeVec::new(
+                Opts::new(
+                    "millstream_operator_lag_records",
+                    "Records between the checkpoints and the last stable offset.",
+                ),
+                &["namespace", "pipeline", "topic", "partition"],
+            )?,
+            partitions: Mutex::default(),
             leads: IntGauge::new("millstream_operator_leads", "1 if this replica leads.")?,
             build: Gauge::with_opts(
                 Opts::new("millstream_operator_build_info", "Always 1; the label says which version this is.")
@@ -82,6 +97,7 @@ impl Metrics {
         self.registry.register(Box::new(self.unowned.clone()))?;
         self.registry.register(Box::new(self.pipelines.clone()))?;
         self.registry.register(Box::new(self.report_age.clone()))?;
+        self.registry.register(Box::new(self.lag.clone()))?;
         self.registry.register(Box::new(self.leads.clone()))?;
         self.registry.register(Box::new(self.build.clone()))
     }
@@ -103,6 +119,30 @@ impl Metrics {
         self.report_age.with_label_values(&[namespace, pipeline]).set(report_age.as_secs_f64());
     }
 
+    /// The lag of a Pipeline's partitions; those that are not among them any more are forgotten.
+    pub fn lag(&self, namespace: &str, pipeline: &str, partitions: &[PartitionState]) {
+        let mut told = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_pipeline = |labels: &[String; 4]| labels[0] == namespace && labels[1] == pipeline;
+        let now: BTreeMap<[String; 4], i64> = partitions
+            .iter()
+            .map(|state| {
+                ([namespace, pipeline, &state.topic, &state.partition.to_string()].map(str::to_owned), state.lag())
+            })
+            .collect();
+        told.retain(|labels| {
+            let gone = of_pipeline(labels) && !now.contains_key(labels);
+            if gone {
+                // It was set, or it would not be here.
+                let _ = self.lag.remove_label_values(labels);
+            }
+            !gone
+        });
+        for (labels, records) in now {
+            self.lag.with_label_values(&labels).set(records);
+            told.insert(labels);
+        }
+    }
+
     /// The condition of a Pipeline that holds now, and its reason.
     pub fn condition(&self, namespace: &str, pipeline: &str, kind: &str, reason: &str) {
         self.forget_condition(namespace, pipeline);
@@ -116,6 +156,7 @@ impl Metrics {
         // A series that was never set cannot be removed, and need not be.
         let _ = self.unowned.remove_label_values(&[namespace, pipeline]);
         let _ = self.report_age.remove_label_values(&[namespace, pipeline]);
+        self.lag(namespace, pipeline, &[]);
         self.forget_condition(namespace, pipeline);
     }
 
@@ -161,6 +202,10 @@ mod tests {
         let text = metrics.encode();
         assert!(text.contains(r#"condition="Ready",namespace="n",pipeline="p",reason="Running""#), "{text}");
         assert!(!text.contains("Starting"), "{text}");
+        let state = PartitionState { topic: "t".into(), partition: 3, shard: 0, position: Some(5), start: 0, end: 9 };
+        metrics.lag("n", "p", &[state]);
+        let text = metrics.encode();
+        assert!(text.contains(r#"{namespace="n",partition="3",pipeline="p",topic="t"} 4"#), "{text}");
         metrics.forget("n", "p");
         assert!(!metrics.encode().contains(r#"pipeline="p""#));
     }

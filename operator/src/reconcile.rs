@@ -31,6 +31,7 @@ use crate::events::{Kind, publish};
 use crate::kafka::{self, Observer};
 use crate::memory::Memory;
 use crate::observe::trouble;
+use crate::progress::PartitionState;
 use crate::reports::{PipelineKey, Seen};
 use crate::secrets;
 
@@ -203,6 +204,7 @@ struct Plan {
     assignment_changed: bool,
     moves: Vec<Move>,
     facts: Facts,
+    partitions: Vec<PartitionState>,
     report_age: Duration,
     look_again: Duration,
 }
@@ -242,6 +244,7 @@ fn decide(
         over: over(&scene, &view, &target),
         assignment_changed: assignment.generation != scene.assignment.generation,
         report_age: scene.reports.values().map(|seen| seen.at.elapsed()).max().unwrap_or_default(),
+        partitions: scene.kafka.track.partitions,
         stored: scene.stored,
         assignment,
         moves,
@@ -482,6 +485,7 @@ async fn tell(pipeline: &Pipeline, plan: &Plan, context: &Context, memory: &mut 
     told.selector = Some(labels::selector(&name));
     let unowned = plan.assignment.shards.iter().filter(|shard| shard.owner.is_none()).count();
     context.metrics.pipeline(&namespace, &name, unowned, plan.report_age);
+    context.metrics.lag(&namespace, &name, &plan.partitions);
     announce(pipeline, &told, context, memory).await;
     let same = before.is_some_and(|before| without_counts(before) == without_counts(&told));
     let fresh = memory.told.is_some_and(|at| at.elapsed() < TELL_COUNTS);
