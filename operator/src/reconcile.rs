@@ -25,6 +25,7 @@ use crate::decide::assignment::{Assignment, AssignmentError, Shard};
 use crate::decide::liveness::{self, Judge, Judgement, LastReport, Observed, Patience};
 use crate::decide::moves::Move;
 use crate::decide::status::{Facts, PodFact, Refused, is_true, status};
+use crate::decide::support::unsupported;
 use crate::decide::view::{Standing, View, Worker};
 use crate::decide::{quarantine, rollout, surplus};
 use crate::events::{Kind, publish};
@@ -101,6 +102,9 @@ async fn check(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Result<Owned, Refused>, CompileError> {
+    if let Some(refused) = unsupported(&pipeline.spec) {
+        return Ok(Err(refused));
+    }
     let owned = match Owned::new(pipeline, &context.workers) {
         Ok(owned) => owned,
         Err(problems) => return Ok(Err(Refused { reason: "InvalidSpec", message: problems.to_string() })),
@@ -283,8 +287,7 @@ fn wanted_replicas(pipeline: &Pipeline) -> usize {
     if pipeline.spec.suspend || complete {
         return 0;
     }
-    let minimum = pipeline.spec.scaling.as_ref().map(|scaling| scaling.min_replicas.max(1));
-    usize::try_from(pipeline.spec.replicas.or(minimum).unwrap_or(1)).unwrap_or(0)
+    usize::try_from(pipeline.spec.replicas.unwrap_or(1)).unwrap_or(0)
 }
 
 /// Everybody lets go.

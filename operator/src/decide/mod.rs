@@ -20,6 +20,7 @@ pub mod pending;
 pub mod quarantine;
 pub mod rollout;
 pub mod status;
+pub mod support;
 pub mod view;
 
 pub use balance::surplus;
