@@ -1,6 +1,8 @@
 //! The Kubernetes objects that a Pipeline owns, a kind a file. Pure: nothing here asks the cluster.
 //!
-//!     Pipeline + WorkerSettings ─ Owned::new ─► Owned ─ one function a kind ─► objects to apply
+//! ```text
+//! Pipeline + WorkerSettings ─ Owned::new ─► Owned ─ one function a kind ─► objects to apply
+//! ```
 //!
 //! Whatever could be refused is refused by [`Owned::new`], with every problem at once and each at its field; after it
 //! building cannot fail. The objects depend on nothing but these two values and the number of replicas, so that
