@@ -125,3 +125,65 @@ pub fn surplus(assignment: &Assignment, view: &View, replicas: usize) -> BTreeSe
     });
     workers.into_iter().skip(replicas).map(|(name, _)| name.to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::Worker;
+    use super::*;
+
+    fn view(workers: &[(&str, Standing, &str)]) -> View {
+        let worker = |&(name, standing, revision): &(&str, Standing, &str)| {
+            (name.to_owned(), Worker { standing, revision: revision.to_owned(), ..Worker::default() })
+        };
+        View { revision: "1".to_owned(), workers: workers.iter().map(worker).collect(), ..View::default() }
+    }
+
+    fn owned(owners: &[&str]) -> Assignment {
+        let shard = |owner: &&str| Shard { owner: Some((*owner).to_owned()), ..Shard::default() };
+        Assignment { generation: 1, shards: owners.iter().map(shard).collect() }
+    }
+
+    #[test]
+    fn those_with_the_least_to_do_are_too_many() {
+        use Standing::{Leaving, Lost, Ready, Unsure};
+        let workers = [("a", Ready, "1"), ("b", Ready, "1"), ("c", Ready, "1"), ("d", Ready, "2"), ("e", Leaving, "1")];
+        let mut view = view(&workers);
+        let assignment = owned(&["a", "b", "b", "c", "c", "c"]);
+        let surplus = |view: &View, replicas| surplus(&assignment, view, replicas).into_iter().collect::<Vec<_>>();
+        assert_eq!(surplus(&view, 3), [""; 0]);
+        assert_eq!(surplus(&view, 2), ["a"]);
+        assert_eq!(surplus(&view, 0), ["a", "b", "c"]);
+        view.loads = [(0, 0.9), (1, 0.1), (2, 0.1), (3, 0.1), (4, 0.1), (5, 0.1)].into();
+        assert_eq!(surplus(&view, 2), ["b"]);
+        let idle = self::view(&[("x", Lost, "1"), ("y", Unsure, "1"), ("z", Ready, "1")]);
+        assert_eq!(
+            (surplus(&idle, 2), surplus(&idle, 1)),
+            (vec!["x".to_owned()], vec!["x".to_owned(), "y".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_worker_that_is_drained_stays_the_one_that_goes() {
+        let view = view(&[("a", Standing::Ready, "1"), ("b", Standing::Ready, "1"), ("c", Standing::Ready, "1")]);
+        let mut assignment = owned(&["a", "a", "b", "c", "c"]);
+        assert_eq!(surplus(&assignment, &view, 2), ["b".to_owned()].into());
+        assignment.shards[2].next = Some("a".to_owned());
+        assert_eq!(surplus(&assignment, &view, 2), ["b".to_owned()].into());
+    }
+
+    #[test]
+    fn a_gain_is_a_tenth_of_the_mean_or_a_shard_of_many() {
+        let cases = [
+            (1.0, 0.0, 0.5, 1.0, false),
+            (2.0, 0.0, 1.0, 1.0, true),
+            (1.2, 0.8, 1.0, 0.1, true),
+            (1.1, 0.95, 1.0, 0.1, false),
+            (20.0, 0.0, 10.0, 0.1, true),
+            (11.0, 9.5, 10.0, 0.1, false),
+            (5.0, 4.0, 4.5, 0.95, false),
+        ];
+        for (most, least, mean, weight, worth_it) in cases {
+            assert_eq!(is_worth_it(most, least, mean, weight), worth_it, "{weight} of {most} to {least}");
+        }
+    }
+}
