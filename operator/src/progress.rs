@@ -31,10 +31,14 @@ impl PartitionState {
     }
 }
 
+/// How old a look may be. While Kafka cannot be read nobody knows whether a position stands still.
+const CURRENT: Duration = Duration::from_secs(5);
+
 /// The shards' positions over time.
 #[derive(Clone, Debug, Default)]
 pub struct Track {
     shards: BTreeMap<u32, (i64, Progress)>,
+    looked: Option<Duration>,
     /// The partitions as they were last seen.
     pub partitions: Vec<PartitionState>,
 }
@@ -42,6 +46,11 @@ pub struct Track {
 impl Track {
     /// Takes what Kafka says now.
     pub fn look(&mut self, partitions: Vec<PartitionState>, now: Duration) {
+        if !self.is_current(now) {
+            // What stood still may have moved unseen: it counts from now.
+            self.shards.clear();
+        }
+        self.looked = Some(now);
         let mut sums: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
         for partition in &partitions {
             let (position, lag) = sums.entry(partition.shard).or_default();
@@ -57,6 +66,11 @@ impl Track {
         };
         self.shards = sums.into_iter().map(follow).collect();
         self.partitions = partitions;
+    }
+
+    /// Whether the last look still says something about now.
+    pub fn is_current(&self, now: Duration) -> bool {
+        self.looked.is_some_and(|looked| now <= looked + CURRENT)
     }
 
     /// Whether a shard's positions move, and whether input waits for it.
@@ -95,5 +109,16 @@ mod tests {
         track.look(vec![state(0, Some(25), 40)], second(4));
         assert_eq!(track.shard(0).unwrap(), Progress { moved: second(4), input: Some(second(2)) });
         assert_eq!((track.shard(1), track.lag()), (None, Some(15)));
+    }
+
+    #[test]
+    fn a_gap_between_looks_proves_no_standstill() {
+        let second = Duration::from_secs;
+        let mut track = Track::default();
+        assert!(!track.is_current(second(1)));
+        track.look(vec![state(0, Some(20), 30)], second(1));
+        assert!(track.is_current(second(6)) && !track.is_current(second(7)));
+        track.look(vec![state(0, Some(20), 30)], second(9));
+        assert_eq!(track.shard(0).unwrap(), Progress { moved: second(9), input: Some(second(9)) });
     }
 }

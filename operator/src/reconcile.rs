@@ -181,6 +181,7 @@ fn observe(
     memory.pending.observe(&assignment, context.now());
     memory.owners(&assignment, context.now());
     let kafka = memory.observer.as_ref().map(|(_, observer)| observer.seen()).unwrap_or_default();
+    let kafka = if kafka.track.is_current(context.now()) { kafka } else { kafka::Seen::default() };
     let revisions = context.stores.deployments_of(key).into_iter().filter_map(|(name, deployment)| {
         let revision = deployment.labels().get(labels::REVISION)?.clone();
         Some((name, (revision, deployment.spec.as_ref()?.replicas.unwrap_or(0))))
