@@ -9,10 +9,11 @@
 //!     owner B              at once; B takes over, and Kafka fences whoever still writes
 //! ```
 //!
-//! Each decision takes every step that can be taken, but for balance, which waits while owners are replaced; applied
-//! again to its own result it changes nothing. It guarantees that an owner is a worker that exists and is not lost, that
-//! `next` and `former` are not the owner, that the generation grows if and only if something changes, and that nothing
-//! moves without a reason that it tells.
+//! Each decision takes every step that can be taken, so that applied again to its own result it changes nothing; what
+//! comes with the next one is balance, which waits while owners are replaced, and what follows from a new home of
+//! quarantined shards. It guarantees that an owner is a worker that exists and is not lost, that `next` and `former` are
+//! not the owner, that the generation grows if and only if something changes, and that nothing moves without a reason
+//! that it tells.
 
 use std::time::Duration;
 
