@@ -17,11 +17,16 @@ mod worker;
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use self::args::{Arguments, Command};
 use self::terminal::{Output, Style};
+use crate::kafka;
+
+/// How long Kafka clients may take to close their connections at the end; it takes milliseconds.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +43,15 @@ pub enum Exit {
     Fenced,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Problems => 1,
-            Exit::Usage => 2,
-            Exit::Stopped => 3,
-            Exit::Fenced => 4,
-        })
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Problems => 1,
+            Self::Usage => 2,
+            Self::Stopped => 3,
+            Self::Fenced => 4,
+        }
     }
 }
 
@@ -69,10 +74,12 @@ pub fn main() -> ExitCode {
         output.flush()?;
         Ok(exit)
     });
-    match result {
-        Ok(exit) => exit.into(),
-        Err(error) => report(&error).into(),
+    let code = result.unwrap_or_else(|error| report(&error)).code();
+    if !kafka::wait_until_closed(CLOSE) {
+        tracing::warn!("a Kafka client does not come to its end; the process ends without it");
+        kafka::end_process(code);
     }
+    ExitCode::from(code)
 }
 
 fn dispatch(command: Command, output: &mut Output) -> anyhow::Result<Exit> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::bindings as rd;
 
+use super::closing::close;
 use super::{c_string, text};
 use crate::kafka::error::{Code, KafkaError};
 use crate::metrics::Metrics;
@@ -182,6 +183,23 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        let parts = Parts { handle: self.handle, kind: self.kind, events: self.events };
+        close(move || parts.destroy());
+    }
+}
+
+/// What a client was made of, on its way to its end.
+struct Parts {
+    handle: *mut rd::rd_kafka_t,
+    kind: Kind,
+    events: *const Events,
+}
+
+// SAFETY: librdkafka's handles are thread-safe; `events` is an Arc's pointer to a Sync type.
+unsafe impl Send for Parts {}
+
+impl Parts {
+    fn destroy(self) {
         // SAFETY: the handle is destroyed once, with its threads; only then the opaque of its callbacks is released.
         unsafe {
             match self.kind {
@@ -197,9 +215,7 @@ impl Drop for Client {
             drop(Arc::from_raw(self.events));
         }
     }
-}
 
-impl Client {
     /// Takes the produce requests under way back before the handle is destroyed.
     ///
     /// `rd_kafka_destroy` frees the text of a fatal error in the handle's main thread (`rd_kafka_txns_term`) while its

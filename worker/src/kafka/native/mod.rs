@@ -5,7 +5,8 @@
 //! calls for topic ids, leader epochs and offsets by isolation level.
 //!
 //! What makes the calls sound, once for all of them:
-//! - [`Client`] owns its `rd_kafka_t` and destroys it last; `rd_kafka_t` may be used from any thread.
+//! - [`client::Client`] owns its `rd_kafka_t`, which may be used from any thread; dropping it has another thread destroy
+//!   the handle ([`closing`]), when nobody has a reference any more.
 //! - Everything derived from a client (topics, queues, lists, events) is owned by a Rust value that destroys it, and
 //!   holds the client by `Arc`, so that it cannot outlive it.
 //! - The opaque pointer of a client is an `Arc<Events>` that is released after the client was destroyed, hence after
@@ -15,6 +16,7 @@
 
 pub(super) mod admin;
 pub(super) mod client;
+pub(super) mod closing;
 pub(super) mod list;
 pub(super) mod messages;
 pub(super) mod producer;
