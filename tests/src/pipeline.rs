@@ -98,6 +98,11 @@ impl Millstream {
         self.process.kill()
     }
 
+    /// Where its threads are: for a process that hangs.
+    pub fn stacks(&self) -> String {
+        self.process.stacks()
+    }
+
     /// Whether it stands still.
     pub fn is_stopped(&self) -> bool {
         self.process.is_stopped()

@@ -108,6 +108,16 @@ impl Process {
         self.wait(guard).inspect_err(|_| drop(self.child.kill()))
     }
 
+    /// Where its threads are, as gdb tells it, if gdb is installed: for a process that hangs.
+    pub fn stacks(&self) -> String {
+        let id = self.id().to_string();
+        let told = Command::new("gdb").args(["-p", &id, "-batch", "-ex", "thread apply all bt 25"]).output();
+        match told {
+            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+            Err(error) => format!("no stacks of process {id}: gdb: {error}"),
+        }
+    }
+
     /// Whether it stands still after SIGSTOP.
     pub fn is_stopped(&self) -> bool {
         // The state is the letter behind the program's name, which stands in brackets and may contain anything.

@@ -101,6 +101,7 @@ pub fn run(case: &Case<'_>, options: &Options) -> Result<Report> {
     let noise = Noise::start(case)?;
     let mut supervisor = Supervisor::new(case, manifest, StdRng::seed_from_u64(options.seed))?;
     let survived = endure(&mut supervisor, &feed, options)?;
+    supervisor.wake_all().with_context(|| format!("behind the last fault (seed {})", options.seed))?;
     feed.finish()?;
     noise.finish()?;
     drain(case, &mut supervisor)?;

@@ -87,9 +87,15 @@ impl<'a> Supervisor<'a> {
         if self.live.is_empty() { self.start(None) } else { Ok(()) }
     }
 
-    /// Ends the run in order: everybody is awake, one is left, and it hands its shards over.
-    pub(super) fn finish(mut self) -> Result<(usize, usize)> {
+    /// Wakes everybody and waits until one is left, while there is still input: who has nothing to commit does not notice
+    /// that it was fenced.
+    pub(super) fn wake_all(&mut self) -> Result<()> {
         self.frozen.iter_mut().for_each(|frozen| frozen.until = Instant::now());
+        self.settle()
+    }
+
+    /// Ends the run in order: the one that is left hands its shards over.
+    pub(super) fn finish(mut self) -> Result<(usize, usize)> {
         self.settle_without_progress()?;
         self.live.iter_mut().try_for_each(|worker| worker.process.stop())?;
         let headers = crate::header::read(&self.case.client, &self.case.application_id())?;
@@ -136,10 +142,19 @@ impl<'a> Supervisor<'a> {
     }
 
     fn settle_without_progress(&mut self) -> Result<()> {
-        wait::until_true("one process to be left", GUARD, || {
+        let left = wait::until_true("one process to be left", GUARD, || {
             self.tend()?;
             Ok(self.live.len() == 1)
-        })
+        });
+        left.with_context(|| self.stacks())
+    }
+
+    /// The logs and threads of all processes that run: of use where one hangs.
+    fn stacks(&self) -> String {
+        let each = self.live.iter().map(|worker| {
+            format!("process {}:\n{}\n{}", worker.process.id(), tail(&worker.process), worker.process.stacks())
+        });
+        each.collect::<Vec<_>>().join("\n")
     }
 
     /// The sum of the group's offsets: grows with every commit, and with nothing else.
