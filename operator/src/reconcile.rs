@@ -416,6 +416,7 @@ fn facts(
         pods: pods.collect(),
         reports: scene.reports.iter().map(|(name, seen)| (name.clone(), seen.report.clone())).collect(),
         verdict: view.verdict.clone(),
+        partitions: scene.kafka.track.partitions.clone(),
         lag: scene.kafka.track.lag(),
         last_scaling: None,
     }

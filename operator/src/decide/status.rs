@@ -16,6 +16,7 @@ use millstream_crds::report::{ShardPhase, WorkerReport};
 use super::assignment::Assignment;
 use super::quarantine::Verdict;
 use super::view::Standing;
+use crate::progress::PartitionState;
 
 /// The longest message of a condition; the API server takes 32,768 bytes.
 const MESSAGE: usize = 4096;
@@ -47,6 +48,8 @@ pub struct Facts {
     pub reports: BTreeMap<String, WorkerReport>,
     /// The shards that take their workers down.
     pub verdict: Verdict,
+    /// The source partitions as Kafka tells them; none while it is not known.
+    pub partitions: Vec<PartitionState>,
     /// Records between the checkpoints and the ends, where that is known.
     pub lag: Option<i64>,
     /// The last scaling decision.
@@ -220,11 +223,25 @@ fn stopped_shards(facts: &Facts) -> Option<Word> {
 }
 
 fn quarantined(facts: &Facts) -> Option<Word> {
-    let messages: Vec<&str> = facts.verdict.quarantined.values().map(|q| q.message.as_str()).collect();
+    let cases = facts.verdict.quarantined.iter();
+    let messages: Vec<String> =
+        cases.map(|(shard, case)| format!("{}{}", case.message, places(facts, *shard))).collect();
     if messages.is_empty() {
         return None;
     }
     Some(stalled("ShardQuarantined", messages.join("; ")))
+}
+
+/// Where a shard would go on: the record that takes its workers down is not far behind.
+fn places(facts: &Facts, shard: u32) -> String {
+    let waiting = facts.partitions.iter().filter(|state| state.shard == shard && state.lag() > 0);
+    let all: Vec<String> = waiting
+        .map(|state| {
+            let offset = state.position.unwrap_or(state.start).max(state.start);
+            format!("topic `{}` partition {} offset {offset}", state.topic, state.partition)
+        })
+        .collect();
+    if all.is_empty() { String::new() } else { format!(". What waits there begins at {}", some(&all)) }
 }
 
 fn pods(facts: &Facts) -> Option<Word> {
@@ -311,6 +328,7 @@ mod tests {
     use millstream_crds::report::ShardReport;
 
     use super::super::assignment::Shard;
+    use super::super::quarantine::Quarantine;
     use super::*;
 
     fn shards(of: &[(ShardPhase, &str)]) -> Vec<ShardReport> {
@@ -385,6 +403,34 @@ mod tests {
         let unowned = Assignment { generation: 2, shards: vec![Shard::default(); 2] };
         let suspended = Facts { suspended: true, assignment: unowned, pods: BTreeMap::new(), ..good };
         expect(&suspended, "", "Suspended", "suspend: false");
+    }
+
+    #[test]
+    fn a_quarantine_tells_where_the_shard_would_go_on() {
+        let case = Quarantine {
+            until: std::time::Duration::ZERO,
+            worker: "w".into(),
+            deaths: 3,
+            message: "shard 1 is quarantined".into(),
+        };
+        let state = |partition, position| PartitionState {
+            topic: "in".into(),
+            partition,
+            shard: 1,
+            position,
+            start: 5,
+            end: 40,
+        };
+        let facts = Facts {
+            verdict: Verdict { quarantined: BTreeMap::from([(1, case)]), ..Verdict::default() },
+            // The last one is read to its end.
+            partitions: vec![state(1, Some(12)), state(3, None), state(5, Some(40))],
+            ..facts(&[RUN, RUN])
+        };
+        let places = "shard 1 is quarantined. What waits there begins at topic `in` partition 1 offset 12; topic `in` \
+                      partition 3 offset 5";
+        expect(&facts, "Stalled", "ShardQuarantined", places);
+        assert!(!told(&facts).2.contains("partition 5"));
     }
 
     #[test]
