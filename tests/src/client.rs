@@ -295,6 +295,15 @@ impl Client {
         Ok(reader.records)
     }
 
+    /// A consumer of what will be committed to a topic from now on, for as long as one likes.
+    pub fn follow(&self, topic: &str) -> Result<BaseConsumer> {
+        let partitions = self.partitions(topic)?;
+        ensure!(partitions > 0, "there is no topic {topic}");
+        let consumer = looking(self.config()).create()?;
+        assign_all(&consumer, topic, partitions, Offset::End)?;
+        Ok(consumer)
+    }
+
     /// Low watermark and last stable offset of a partition.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
         let consumer: BaseConsumer = self.config().set("isolation.level", "read_committed").create()?;
@@ -341,6 +350,21 @@ fn base_record(record: &Record) -> BaseRecord<'_, [u8], [u8]> {
     base
 }
 
+/// The settings of consumers that only look.
+fn looking(mut config: ClientConfig) -> ClientConfig {
+    config.set("isolation.level", "read_committed").set("enable.auto.commit", "false");
+    config.set("group.id", "tests").set("fetch.wait.max.ms", "20");
+    config
+}
+
+fn assign_all(consumer: &BaseConsumer, topic: &str, partitions: usize, offset: Offset) -> Result<()> {
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions as i32 {
+        list.add_partition_offset(topic, partition, offset)?;
+    }
+    Ok(consumer.assign(&list)?)
+}
+
 /// A consumer of all partitions of a topic, with the ends that it has reached.
 struct Reader {
     consumer: BaseConsumer,
@@ -349,16 +373,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(mut config: ClientConfig, topic: &str, partitions: usize) -> Result<Self> {
+    fn open(config: ClientConfig, topic: &str, partitions: usize) -> Result<Self> {
         ensure!(partitions > 0, "there is no topic {topic}");
-        config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
-        config.set("group.id", "tests").set("enable.auto.commit", "false").set("fetch.wait.max.ms", "20");
-        let consumer: BaseConsumer = config.create()?;
-        let mut list = TopicPartitionList::new();
-        for partition in 0..partitions as i32 {
-            list.add_partition_offset(topic, partition, Offset::Beginning)?;
-        }
-        consumer.assign(&list)?;
+        let consumer: BaseConsumer = looking(config).set("enable.partition.eof", "true").create()?;
+        assign_all(&consumer, topic, partitions, Offset::Beginning)?;
         Ok(Self { consumer, at_end: vec![false; partitions], records: Vec::new() })
     }
 

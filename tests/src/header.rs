@@ -18,6 +18,8 @@ pub struct Header {
     pub released: bool,
     /// The pipeline's uid.
     pub uid: String,
+    /// The process that made the checkpoint.
+    pub run: String,
     /// The topics of all sources.
     pub topics: Vec<Topic>,
     /// The shard's partitions.

@@ -4,7 +4,8 @@
 //! themselves, and judge it by what other clients of Kafka see. [`cluster`] starts brokers, [`client`] makes topics,
 //! writes and reads them, [`oracle`] asks Kafka's own Java client for a verdict, [`pipeline`] runs `millstream`, and
 //! [`suite`] turns functions into a test binary with one broker. [`chaos`] is the test of exactly-once under faults,
-//! which the suite `exactly_once` and the command `soak` share.
+//! which the suite `exactly_once` and the command `soak` share; [`outage`] is the same in pods, on a [`site`] with a
+//! [`kubernetes`] of its own.
 //!
 //! Nothing here is skipped when a part is missing: the error says which command installs it.
 
@@ -15,6 +16,7 @@ pub mod header;
 pub mod installation;
 pub mod kubernetes;
 pub mod oracle;
+pub mod outage;
 pub mod pipeline;
 pub mod ports;
 pub mod process;

@@ -1,7 +1,9 @@
 //! A place for pipelines: a real Kubernetes with Millstream installed by its chart, and a real Kafka that pods reach.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -10,11 +12,15 @@ use crate::client::Client;
 use crate::cluster::{Cluster, Settings};
 use crate::installation::run;
 use crate::kubernetes::Kubernetes;
+use crate::wait;
 
 /// The namespace of the operator.
 pub const SYSTEM: &str = "millstream-system";
 /// The release's name.
 pub const RELEASE: &str = "millstream";
+
+/// The guard for everything that takes seconds.
+const GUARD: Duration = Duration::from_mins(3);
 
 /// Kubernetes, Kafka, and the images.
 pub struct Site {
@@ -83,6 +89,43 @@ impl Site {
         text
     }
 
+    /// Waits until so many workers own shards, and each shard has an owner and no move is under way.
+    pub fn spread(&self, namespace: &str, pipeline: &str, workers: usize) -> Result<()> {
+        wait::until_true(&format!("the shards to be spread over {workers} workers"), GUARD, || {
+            let owners = self.owners(namespace, pipeline)?;
+            let settled = owners.iter().all(|line| line.ends_with(",,") && !line.starts_with(','));
+            let different: BTreeSet<&String> = owners.iter().collect();
+            Ok(!owners.is_empty() && settled && different.len() == workers)
+        })
+        .with_context(|| self.kubernetes.describe(namespace))
+    }
+
+    /// The owner, the next and the former one of each shard, joined by commas; nothing while there is no assignment.
+    pub fn owners(&self, namespace: &str, pipeline: &str) -> Result<Vec<String>> {
+        let path = "{range .spec.shards[*]}{.owner}{\",\"}{.next}{\",\"}{.former}{\"\\n\"}{end}";
+        let text = self.kubernetes.kubectl(&[
+            "-n",
+            namespace,
+            "get",
+            &format!("pipelineassignment/{pipeline}"),
+            "--ignore-not-found",
+            "-o",
+            &format!("jsonpath={path}"),
+        ])?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Deletes all Pipelines of a namespace, waits until their workers are gone, and deletes the namespace.
+    pub fn delete(&self, namespace: &str) -> Result<()> {
+        self.kubernetes.kubectl(&["-n", namespace, "delete", "msp", "--all", "--timeout=60s"])?;
+        wait::until_true("the workers to go with their Pipeline", GUARD, || {
+            let pods = self.kubernetes.kubectl(&["-n", namespace, "get", "pods", "-o", "name"])?;
+            Ok(pods.trim().is_empty())
+        })
+        .with_context(|| self.kubernetes.describe(namespace))?;
+        self.kubernetes.kubectl(&["delete", "namespace", namespace, "--wait=false"]).map(drop)
+    }
+
     /// Waits for a condition as a user would.
     pub fn wait_for(&self, namespace: &str, pipeline: &str, condition: &str) -> Result<()> {
         let (what, condition) = (format!("msp/{pipeline}"), format!("--for={condition}"));
@@ -94,8 +137,10 @@ impl Site {
 /// The images of this checkout's programs, as files.
 fn images(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut command = Command::new(root().join("scripts/images"));
-    // The programs lie where the test binaries are made.
-    let target = std::env::current_exe()?.ancestors().nth(3).context("no target folder")?.to_owned();
+    // The programs lie where this one was made: in the folder of the profile, or in one within it.
+    let own = std::env::current_exe()?;
+    let profile = own.ancestors().find(|folder| folder.ends_with("release")).context("no folder of a release build")?;
+    let target = profile.parent().context("no target folder")?.to_owned();
     command.args(["--target".as_ref(), target.as_os_str(), directory.as_os_str()]);
     let (output, success) = run(command, "")?;
     ensure!(success, "scripts/images failed: {output}");

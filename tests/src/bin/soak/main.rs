@@ -1,7 +1,11 @@
 //! `soak`: the test of exactly-once under faults for as long as one likes. See `docs/soak.md`.
 //!
+//! With `--cluster` the pipeline runs in pods, and `pods.rs` counts the pauses of its shards.
+//!
 //! The run is cut into rounds, each with a broker, a pipeline and a seed of its own, and each noted in a file when it is
 //! done; started again with the same directory, it goes on behind the last one.
+
+mod pods;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,6 +19,7 @@ use millstream_tests::cluster::{Cluster, Settings};
 use millstream_tests::suite::Case;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Runs a pipeline through many faults and lets Kafka's own client judge its output.
@@ -32,7 +37,13 @@ struct Arguments {
     /// The seed of the first round; the next rounds count up from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where rounds are noted (`soak.jsonl`), and logs of a failed one are kept.
+    /// On Kubernetes: each fault of the suite `cluster` once a round, until there are enough pauses of each.
+    #[arg(long)]
+    cluster: bool,
+    /// With --cluster: so many shards that a fault concerned, for each of the faults.
+    #[arg(long, default_value_t = 100)]
+    samples: usize,
+    /// Where rounds are noted (`soak.jsonl`, `cluster.jsonl`), and logs of a failed one are kept.
     #[arg(long, default_value = "target/soak")]
     directory: PathBuf,
 }
@@ -93,8 +104,11 @@ const HEAD: &str = "\
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     fs::create_dir_all(&arguments.directory)?;
+    if arguments.cluster {
+        return pods::soak(&arguments.directory.join("cluster.jsonl"), arguments.records, arguments.samples);
+    }
     let notes = arguments.directory.join("soak.jsonl");
-    let mut rounds = noted(&notes)?;
+    let mut rounds: Vec<Round> = noted(&notes)?;
     println!("{HEAD}");
     for round in &rounds {
         println!("{}", round.row());
@@ -102,8 +116,7 @@ fn main() -> Result<()> {
     while rounds.iter().map(|round| round.faults).sum::<usize>() < arguments.faults {
         let seed = arguments.seed + rounds.len() as u64;
         let round = run(&arguments, seed).with_context(|| format!("the round with seed {seed}"))?;
-        let mut file = File::options().create(true).append(true).open(&notes)?;
-        writeln!(file, "{}", serde_json::to_string(&round)?)?;
+        note(&notes, &round)?;
         println!("{}", round.row());
         rounds.push(round);
     }
@@ -112,8 +125,14 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// Adds a round that is done.
+fn note(notes: &Path, round: &impl Serialize) -> Result<()> {
+    let mut file = File::options().create(true).append(true).open(notes)?;
+    Ok(writeln!(file, "{}", serde_json::to_string(round)?)?)
+}
+
 /// The rounds that are done.
-fn noted(notes: &Path) -> Result<Vec<Round>> {
+fn noted<T: DeserializeOwned>(notes: &Path) -> Result<Vec<T>> {
     let text = if notes.exists() { fs::read_to_string(notes)? } else { String::new() };
     text.lines()
         .map(|line| serde_json::from_str(line).with_context(|| format!("in {}: {line}", notes.display())))

@@ -1,0 +1,150 @@
+//! `soak --cluster`: a pipeline in pods, each fault once a round, and the pauses of all rounds as a table.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use millstream_tests::outage::pauses::percentile;
+use millstream_tests::outage::{self, FAULTS, Report};
+use millstream_tests::site::Site;
+use serde::{Deserialize, Serialize};
+
+use super::{note, noted};
+
+/// A round, as it is noted. All times are in milliseconds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Round {
+    records: u64,
+    missing: u64,
+    duplicates: u64,
+    out_of_order: u64,
+    faults: Vec<Fault>,
+}
+
+/// A fault of a round.
+#[derive(Debug, Serialize, Deserialize)]
+struct Fault {
+    name: String,
+    settled: u64,
+    affected: Vec<u64>,
+    others: Vec<u64>,
+    quiet: Vec<u64>,
+    forced: usize,
+}
+
+impl Round {
+    fn new(report: &Report) -> Self {
+        let millis = |values: &[Duration]| values.iter().map(|value| value.as_millis() as u64).collect();
+        let faults = report.survived.iter().map(|survived| Fault {
+            name: survived.name.to_owned(),
+            settled: survived.settled.as_millis() as u64,
+            affected: millis(&survived.affected),
+            others: millis(&survived.others),
+            quiet: millis(&survived.quiet),
+            forced: survived.forced,
+        });
+        let verdict = &report.verdict;
+        Self {
+            records: verdict.records,
+            missing: verdict.missing,
+            duplicates: verdict.duplicates,
+            out_of_order: verdict.out_of_order,
+            faults: faults.collect(),
+        }
+    }
+}
+
+/// All rounds of one fault.
+#[derive(Debug, Default)]
+struct Row {
+    settled: Vec<Duration>,
+    affected: Vec<Duration>,
+    others: Vec<Duration>,
+    forced: usize,
+}
+
+impl Row {
+    fn of(rounds: &[Round], name: &str) -> Self {
+        let mut row = Self::default();
+        let millis = |values: &[u64]| values.iter().copied().map(Duration::from_millis).collect::<Vec<_>>();
+        for fault in rounds.iter().flat_map(|round| &round.faults).filter(|fault| fault.name == name) {
+            row.settled.push(Duration::from_millis(fault.settled));
+            row.affected.extend(millis(&fault.affected));
+            row.others.extend(millis(&fault.others));
+            row.forced += fault.forced;
+        }
+        row
+    }
+
+    /// The shards that the fault concerned: those that changed hands, or all where none is to.
+    fn samples(&self) -> usize {
+        if self.affected.is_empty() { self.others.len() } else { self.affected.len() }
+    }
+
+    fn line(&self, name: &str) -> String {
+        let of = |values: &[Duration]| {
+            if values.is_empty() {
+                return "0 | | |".to_owned();
+            }
+            let at = |share| percentile(values, share).as_secs_f64();
+            format!("{} | {:.2} | {:.2} |", values.len(), at(0.5), at(0.99))
+        };
+        let settled = percentile(&self.settled, 0.5).as_secs_f64();
+        format!("| {name} | {} {} {} | {settled:.1} |", of(&self.affected), of(&self.others), self.forced)
+    }
+}
+
+const HEAD: &str = "\
+| fault | taken over | pause p50, s | p99, s | others | pause p50, s | p99, s | by force | settled p50, s |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
+
+/// Goes on behind the rounds that are noted, until each fault has concerned so many shards.
+pub fn soak(notes: &Path, records: u64, samples: usize) -> Result<()> {
+    let mut rounds: Vec<Round> = noted(notes)?;
+    if !is_enough(&rounds, samples) {
+        let site = Site::start(1)?;
+        site.install()?;
+        while !is_enough(&rounds, samples) {
+            let number = rounds.len() + 1;
+            let report = outage::run(&site, &format!("soak-{number}"), records, FAULTS);
+            let round = Round::new(&report.with_context(|| format!("round {number}"))?);
+            note(notes, &round)?;
+            rounds.push(round);
+            println!("{}", table(&rounds));
+        }
+    }
+    println!("{}", table(&rounds));
+    Ok(())
+}
+
+fn is_enough(rounds: &[Round], samples: usize) -> bool {
+    FAULTS.iter().all(|fault| Row::of(rounds, fault.name).samples() >= samples)
+}
+
+fn table(rounds: &[Round]) -> String {
+    let mut lines = vec![HEAD.to_owned()];
+    lines.extend(FAULTS.iter().map(|fault| Row::of(rounds, fault.name).line(fault.name)));
+    let quiet: Vec<Duration> = rounds
+        .iter()
+        .flat_map(|round| &round.faults)
+        .flat_map(|fault| &fault.quiet)
+        .map(|millis| Duration::from_millis(*millis))
+        .collect();
+    let at = |share| percentile(&quiet, share).as_secs_f64();
+    lines.push(format!(
+        "\nwithout faults: pause p50 {:.2} s, p99 {:.2} s ({} samples)",
+        at(0.5),
+        at(0.99),
+        quiet.len()
+    ));
+    let sum = |of: fn(&Round) -> u64| rounds.iter().map(of).sum::<u64>();
+    lines.push(format!(
+        "{} rounds, {} records: {} missing, {} twice, {} out of order",
+        rounds.len(),
+        sum(|round| round.records),
+        sum(|round| round.missing),
+        sum(|round| round.duplicates),
+        sum(|round| round.out_of_order)
+    ));
+    lines.join("\n")
+}
