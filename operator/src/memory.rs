@@ -29,6 +29,8 @@ pub struct Memory {
     pub loads: Loads,
     /// Which workers' processes ended by themselves.
     pub deaths: Vec<Death>,
+    /// The revision that has the shards.
+    revision: Option<String>,
     /// The digest of the objects that were applied last, and when.
     pub applied: Option<(String, Instant)>,
     /// Type and reason of the condition that was told last.
@@ -79,6 +81,17 @@ impl Memory {
             }
         }
         quarantine::forget(&mut self.deaths, now);
+    }
+
+    /// Takes note of the revision that has the shards; whether it is another one than before. What shards did to workers
+    /// of the former one does not count any more: somebody may have changed the spec because of that.
+    pub fn runs(&mut self, revision: &str) -> bool {
+        let before = self.revision.replace(revision.to_owned());
+        let is_new = before.is_some_and(|before| before != revision);
+        if is_new {
+            self.deaths.clear();
+        }
+        is_new
     }
 
     /// Since when each shard has had its owner.
@@ -181,6 +194,15 @@ mod tests {
             (1, "running", Some(7), false),
             (1, "ended", Some(7), true),
         ]);
+    }
+
+    #[test]
+    fn a_new_revision_begins_without_a_history() {
+        let mut memory = Memory::default();
+        assert!(!memory.runs("a"), "the first one that is seen is no other one");
+        memory.deaths.push(Death { at: Duration::ZERO, worker: "w".into(), shards: [3].into() });
+        assert!(!memory.runs("a") && memory.deaths.len() == 1);
+        assert!(memory.runs("b") && memory.deaths.is_empty());
     }
 
     #[test]

@@ -24,10 +24,11 @@ use crate::decide::assign::assign;
 use crate::decide::assignment::{Assignment, AssignmentError, Shard};
 use crate::decide::liveness::{self, Judge, Judgement, LastReport, Observed, Patience};
 use crate::decide::moves::Move;
+use crate::decide::quarantine::{self, Verdict};
 use crate::decide::status::{Facts, PodFact, Refused, is_true, status};
 use crate::decide::support::unsupported;
 use crate::decide::view::{Standing, View, Worker};
-use crate::decide::{quarantine, rollout, surplus};
+use crate::decide::{rollout, surplus};
 use crate::events::{Kind, publish};
 use crate::kafka::{self, Observer};
 use crate::memory::Memory;
@@ -227,6 +228,9 @@ fn decide(
     let current = pipeline.status.as_ref().and_then(|status| status.active_revision.clone());
     let target = target.or_else(|| current.clone()).unwrap_or_default();
     view.revision = rollout::active(&view, &target, current.as_deref(), wanted).to_owned();
+    if memory.runs(&view.revision) {
+        view.verdict = Verdict::default();
+    }
     let too_many = surplus(&scene.assignment, &view, wanted);
     for (name, worker) in &mut view.workers {
         worker.wanted = !too_many.contains(name);

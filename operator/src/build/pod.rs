@@ -89,7 +89,7 @@ fn container(owned: &Owned, revision: &Revision) -> Container {
         }]),
         // The first start compiles the pipeline; a worker that cannot even answer then is started again.
         startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(120), ..probe("/healthz") }),
-        liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..probe("/healthz") }),
+        liveness_probe: Some(liveness()),
         readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(1), ..probe("/readyz") }),
         resources: Some(owned.pod().resources.clone()),
         security_context: Some(SecurityContext {
@@ -142,6 +142,16 @@ fn from_field(name: &str, field: &str) -> EnvVar {
     let field_ref = ObjectFieldSelector { api_version: Some("v1".into()), field_path: field.into() };
     let value_from = EnvVarSource { field_ref: Some(field_ref), ..EnvVarSource::default() };
     EnvVar { name: name.into(), value: None, value_from: Some(value_from) }
+}
+
+/// A process that does not answer hangs, and will not use the time that one gets to hand its shards over.
+fn liveness() -> Probe {
+    Probe {
+        period_seconds: Some(10),
+        failure_threshold: Some(3),
+        termination_grace_period_seconds: Some(5),
+        ..probe("/healthz")
+    }
 }
 
 fn probe(path: &str) -> Probe {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::GUARD;
+use crate::installation::run;
 use crate::kubernetes::Kubernetes;
 use crate::site::{RELEASE, SYSTEM, Site};
 use crate::wait;
@@ -75,10 +76,8 @@ pub const FAULTS: &[Fault] = &[
         thread::sleep(LONG);
         at.site.kubernetes.thaw_kubelet(1)
     }),
-    fault("the operator's leader killed", Moves::NeverForced, |at| {
-        let leader = at.site.kubernetes.get(SYSTEM, &format!("lease/{RELEASE}"), "{.spec.holderIdentity}")?;
-        at.site.kubernetes.kubectl(&["-n", SYSTEM, "delete", "pod", &leader, "--grace-period=0", "--force"]).map(drop)
-    }),
+    fault("the operator's leader killed", Moves::NeverForced, |at| at.end_leader(&["--grace-period=0", "--force"])),
+    fault("the operator's leader stopped", Moves::NeverForced, |at| at.end_leader(&["--wait=false"])),
     fault("the operator cut off from all workers for 15 s", Moves::NeverForced, |_| {
         let cut = Cut::start()?;
         thread::sleep(LONG);
@@ -115,6 +114,18 @@ impl Target<'_> {
         let pod = self.worker()?;
         let arguments: Vec<&str> = ["-n", self.namespace, "delete", "pod", &pod].iter().chain(how).copied().collect();
         self.kubernetes().kubectl(&arguments).map(drop)
+    }
+
+    /// Ends the operator's replica that leads, and waits until another one does.
+    fn end_leader(&self, how: &[&str]) -> Result<()> {
+        let holder = || self.kubernetes().get(SYSTEM, &format!("lease/{RELEASE}"), "{.spec.holderIdentity}");
+        let leader = holder()?;
+        let arguments: Vec<&str> = ["-n", SYSTEM, "delete", "pod", &leader].iter().chain(how).copied().collect();
+        self.kubernetes().kubectl(&arguments)?;
+        wait::until_true("another leader", GUARD, || {
+            let now = holder()?;
+            Ok(!now.is_empty() && now != leader)
+        })
     }
 
     /// The process of a worker. The pod may be one whose process was killed a moment ago.
@@ -208,11 +219,11 @@ struct Cut;
 impl Cut {
     fn start() -> Result<Self> {
         // On their way through the bridge, behind the translation of the Service's address; open connections stay open.
-        let rules = format!(
-            "table inet {CUT} {{ chain forward {{ type filter hook forward priority -300; tcp dport {REPORTS} drop; }} }}"
-        );
-        let status = Command::new("nft").arg(rules).status().context("nft")?;
-        ensure!(status.success(), "nft cannot cut the operator off");
+        let mut nft = Command::new("nft");
+        nft.args(["-f", "-"]);
+        let chain = format!("type filter hook forward priority -300; tcp dport {REPORTS} drop;");
+        let (said, done) = run(nft, &format!("table inet {CUT} {{\n chain forward {{\n {chain}\n }}\n}}\n"))?;
+        ensure!(done, "nft cannot cut the operator off: {said}");
         Ok(Self)
     }
 

@@ -58,7 +58,8 @@ fn quarantined(site: &Site) -> Result<()> {
     wait::until_true("the shard to be quarantined", GUARD, || {
         let path = "{range .status.conditions[?(@.type==\"Stalled\")]}{.status} {.reason}: {.message}{end}";
         let stalled = site.kubernetes.get(NAMESPACE, "msp/p", path)?;
-        Ok(stalled.starts_with("True ShardQuarantined") && stalled.contains(&shard))
+        let place = format!("topic `quarantine.in` partition {POISONED} offset 0");
+        Ok(stalled.starts_with("True ShardQuarantined") && stalled.contains(&shard) && stalled.contains(&place))
     })
     .with_context(|| told(site))
 }
