@@ -137,8 +137,7 @@ impl Look {
     }
 
     fn connect(&self) -> Result<Clients, String> {
-        let home = self.pipeline.sources.first().map_or(0, |source| source.connection);
-        let connection = &self.pipeline.connections[home];
+        let connection = &self.pipeline.connections[self.pipeline.home()];
         let config = ClientConfig::resolve(connection, &self.secrets).map_err(|error| error.to_string())?;
         let name = format!("millstream.{}.operator", self.pipeline.application_id);
         let metrics = ClientMetrics::new(&self.pipeline.name);

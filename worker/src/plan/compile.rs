@@ -15,7 +15,7 @@ use super::graph::{self, Graph, Id};
 use super::hash;
 use super::manifest::Document;
 use super::path::Path;
-use super::pipeline::{CompiledPipeline, Connection, ErrorPolicy};
+use super::pipeline::{CompiledPipeline, Connection, ErrorPolicy, default_application_id};
 use super::sinks;
 use super::sources;
 use super::topics::Topology;
@@ -68,7 +68,7 @@ fn unexpected(document: &Document, what: &str) -> Diagnostics {
 /// What names everything in Kafka.
 fn application_id(document: &Document) -> String {
     let given = document.pipeline.spec.application_id.clone();
-    given.unwrap_or_else(|| format!("{}.{}", document.namespace().unwrap_or(DEFAULT_NAMESPACE), document.name()))
+    given.unwrap_or_else(|| default_application_id(document.namespace().unwrap_or(DEFAULT_NAMESPACE), document.name()))
 }
 
 /// Warns of workers that can never have a shard.

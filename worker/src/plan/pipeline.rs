@@ -43,6 +43,11 @@ pub struct CompiledPipeline {
 }
 
 impl CompiledPipeline {
+    /// The place in [`Self::connections`] of the cluster that sources, state, group and transactions are on.
+    pub fn home(&self) -> usize {
+        self.sources.first().map_or(0, |source| source.connection)
+    }
+
     /// Whether a source's pattern takes a topic: the whole name matches, and the topic is neither Kafka's own, nor
     /// internal to this pipeline, nor named by one of its nodes.
     pub fn pattern_matches(&self, source: usize, topic: &str) -> bool {
@@ -62,6 +67,21 @@ impl CompiledPipeline {
         });
         topic.starts_with("__") || is_internal(&self.application_id, topic) || written || named
     }
+}
+
+/// The application id of a Pipeline that gives itself none.
+pub fn default_application_id(namespace: &str, name: &str) -> String {
+    format!("{namespace}.{name}")
+}
+
+/// The topic in which a pipeline keeps its positions.
+pub fn state_topic(application_id: &str) -> String {
+    format!("{application_id}.state")
+}
+
+/// The transactional id of a shard: whoever initialised it last is the only one that can commit for the shard.
+pub fn transactional_id(application_id: &str, shard: u32) -> String {
+    format!("{application_id}.{shard}")
 }
 
 /// Whether a topic is one of those in which a pipeline keeps its positions, its state and what is under way.

@@ -7,7 +7,7 @@ use super::memory::Budget;
 use super::ownership::Ownership;
 use super::placement::default_shards;
 use super::runner::RunOptions;
-use super::shared::{Confirm, PositionBoard, Shared, StopFlag, state_topic};
+use super::shared::{Confirm, PositionBoard, Shared, StopFlag};
 use super::state_topic::{create, describe, verify};
 use super::status::{ShardState, StatusBoard};
 use super::topology::TopologyCell;
@@ -16,7 +16,7 @@ use crate::health::Watchdog;
 use crate::kafka::{Admin, ClientConfig, KafkaError, TopicDescription};
 use crate::metrics::Metrics;
 use crate::plan::CompiledPipeline;
-use crate::plan::pipeline::Delivery;
+use crate::plan::pipeline::{Delivery, state_topic};
 
 /// What a run begins with.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub fn prepare(prepared: &Prepared) -> Result<Option<(Arc<Shared>, TopicWatcher)
     let topology = Arc::new(TopologyCell::default());
     let (pipeline, embedded) = (Arc::clone(&prepared.pipeline), prepared.options.embedded);
     let mut watcher = TopicWatcher::new(Arc::clone(&pipeline), admins.clone(), Arc::clone(&topology), embedded);
-    let home = pipeline.sources.first().map_or(0, |source| source.connection);
+    let home = pipeline.home();
     let Some(shards) = shards(prepared, &admins[home], &mut watcher, &topology)? else { return Ok(None) };
     match prepared.options.assigned {
         Some(_) => start_without_shards(prepared),
@@ -135,7 +135,7 @@ fn check_clusters(prepared: &Prepared, admins: &[Arc<Admin>]) -> Result<bool, St
 /// Positions are kept where the sources are; with exactly-once, output has to be there, too: a transaction spans one
 /// cluster.
 fn one_cluster(pipeline: &CompiledPipeline, ids: &[String]) -> Result<(), String> {
-    let home = pipeline.sources.first().map_or(0, |source| source.connection);
+    let home = pipeline.home();
     let sources = pipeline.sources.iter().map(|source| (source.connection, "source", &source.name));
     let sinks = pipeline.sinks.iter().map(|sink| (sink.connection, "sink", &sink.name));
     let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
@@ -165,7 +165,7 @@ fn shards(
     watcher: &mut TopicWatcher,
     topology: &TopologyCell,
 ) -> Result<Option<u32>, String> {
-    let name = state_topic(&prepared.pipeline);
+    let name = state_topic(&prepared.pipeline.application_id);
     let (mut pause, mut tried) = (FIRST_PAUSE, None);
     loop {
         let outcome = match described(prepared, admin, &name) {

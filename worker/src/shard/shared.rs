@@ -13,6 +13,7 @@ use crate::health::{Readiness, Watchdog};
 use crate::kafka::{Admin, ClientConfig};
 use crate::metrics::Metrics;
 use crate::plan::CompiledPipeline;
+use crate::plan::pipeline::state_topic;
 use crate::records::TopicPartition;
 
 /// Everything that the shards of one pipeline in one process share.
@@ -53,12 +54,12 @@ pub struct Shared {
 impl Shared {
     /// The connection that sources, state and transactions are on.
     pub fn home(&self) -> usize {
-        self.pipeline.sources.first().map_or(0, |source| source.connection)
+        self.pipeline.home()
     }
 
     /// The state topic's name.
     pub fn state_topic(&self) -> String {
-        state_topic(&self.pipeline)
+        state_topic(&self.pipeline.application_id)
     }
 
     /// Sets a shard's state, and its readiness with it.
@@ -77,11 +78,6 @@ impl Shared {
         self.readiness.forget(shard);
         self.status.forget(shard);
     }
-}
-
-/// The state topic's name.
-pub fn state_topic(pipeline: &CompiledPipeline) -> String {
-    format!("{}.state", pipeline.application_id)
 }
 
 /// A request to stop that sleepers notice, and that is passed on to those who stop with this one.

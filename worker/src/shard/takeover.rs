@@ -22,7 +22,7 @@ use super::tenure::Grant;
 use super::topology::Topology;
 use crate::fault;
 use crate::kafka::{Code, Consumer, KafkaError, Producer, Room};
-use crate::plan::pipeline::{Delivery, ErrorPolicy};
+use crate::plan::pipeline::{Delivery, ErrorPolicy, transactional_id};
 use crate::records::TopicPartition;
 
 /// How long one call may take before it is tried again.
@@ -267,7 +267,7 @@ fn make_producer(identity: &Identity, topology: &Topology) -> Result<Producer, T
     let producer = Producer::transactional(
         &shared.configs[shared.home()],
         &client_name(identity),
-        &format!("{}.{}", shared.pipeline.application_id, identity.id),
+        &transactional_id(&shared.pipeline.application_id, identity.id),
         transaction_timeout(shared.pipeline.checkpoint_interval),
         room(shared, topology),
         Arc::clone(&shared.metrics),

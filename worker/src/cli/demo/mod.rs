@@ -20,7 +20,7 @@ use super::terminal::Output;
 use super::test::{PipelineTest, Record};
 use super::{Exit, Failure, logging, test};
 use crate::kafka::mock::{MockBroker, MockReader, PlainRecord};
-use crate::plan::pipeline::{ErrorPolicy, Source, Topics};
+use crate::plan::pipeline::{ErrorPolicy, Source, Topics, state_topic};
 use crate::plan::{self, CompiledPipeline, manifest};
 use crate::shard::{Outcome, RunOptions, SecretStore};
 
@@ -160,7 +160,7 @@ fn compile(example: &Example) -> anyhow::Result<(CompiledPipeline, PipelineTest)
 
 /// All topics of the pipeline, its own one included: the broker makes none by itself.
 fn topics(pipeline: &CompiledPipeline) -> Vec<(String, i32)> {
-    let mut topics = vec![(format!("{}.state", pipeline.application_id), PARTITIONS)];
+    let mut topics = vec![(state_topic(&pipeline.application_id), PARTITIONS)];
     for source in &pipeline.sources {
         topics.extend(topics_of(source).iter().map(|topic| (topic.clone(), PARTITIONS)));
     }
