@@ -117,6 +117,16 @@ impl Admin {
         self.explained(self.client.create_topic(topic, WAIT))
     }
 
+    /// Deletes a topic; one that is not there is [`KafkaError::is_unknown_topic`].
+    pub fn delete_topic(&self, topic: &str) -> Result<(), KafkaError> {
+        self.explained(self.client.delete_topic(topic, WAIT))
+    }
+
+    /// Deletes a group with its offsets; one that is not there is [`Code::GroupIdNotFound`](super::Code).
+    pub fn delete_group(&self, group: &str) -> Result<(), KafkaError> {
+        self.explained(self.client.delete_group(group, WAIT))
+    }
+
     /// A topic's settings.
     pub fn topic_settings(&self, topic: &str) -> Result<Vec<(String, String)>, KafkaError> {
         self.explained(self.client.topic_settings(topic, WAIT))

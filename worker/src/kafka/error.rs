@@ -167,7 +167,9 @@ fn advice(code: Code) -> Option<&'static str> {
         Code::TopicAuthorizationFailed => {
             "the user lacks an ACL on the topic; the ACLs that a pipeline needs are listed in docs/security.md"
         }
-        Code::GroupAuthorizationFailed => "the user needs READ on the group that is named like the application id",
+        Code::GroupAuthorizationFailed => {
+            "the user needs READ on the group that is named like the application id, and DELETE to delete it"
+        }
         Code::TransactionalIdAuthorizationFailed => {
             "the user needs DESCRIBE and WRITE on transactional ids that begin with the application id and a dot"
         }

@@ -1,4 +1,4 @@
-//! Questions about topics, and making them.
+//! Questions about topics, making and deleting them.
 
 use std::ffi::c_char;
 use std::ptr;
@@ -245,11 +245,7 @@ impl Client {
             let mut count = 0;
             let array = rd::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
             for group in pointers(array, count) {
-                let error = rd::rd_kafka_group_result_error(*group);
-                if !error.is_null() {
-                    let code = Code::from(rd::rd_kafka_error_code(error));
-                    return Err(KafkaError::new(doing, code, text(rd::rd_kafka_error_string(error))));
-                }
+                group_outcome(doing, *group)?;
                 places.extend(read_list(rd::rd_kafka_group_result_partitions(*group), doing));
             }
         }
@@ -281,15 +277,48 @@ impl Client {
             let result = rd::rd_kafka_event_CreateTopics_result(event.0);
             let mut count = 0;
             let array = rd::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
-            for topic in pointers(array, count) {
-                let code = rd::rd_kafka_topic_result_error(*topic);
-                check(doing.as_str(), code).map_err(|error| {
-                    let words = text(rd::rd_kafka_topic_result_error_string(*topic));
-                    if words.is_empty() { error } else { KafkaError { message: words, ..error } }
-                })?;
-            }
+            pointers(array, count).iter().try_for_each(|topic| topic_outcome(&doing, *topic))
         }
-        Ok(())
+    }
+
+    /// Deletes a topic; that there is none is an error like any other.
+    pub(in crate::kafka) fn delete_topic(&self, topic: &str, wait: Duration) -> Result<(), KafkaError> {
+        let doing = format!("delete topic `{topic}`");
+        let call = Call::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETETOPICS, wait);
+        // SAFETY: the request copies the name, is copied by the call, and destroyed afterwards.
+        unsafe {
+            let mut gone = rd::rd_kafka_DeleteTopic_new(c_string(topic).as_ptr());
+            rd::rd_kafka_DeleteTopics(self.handle, &raw mut gone, 1, call.options, call.queue);
+            rd::rd_kafka_DeleteTopic_destroy(gone);
+        }
+        let event = call.answer(&doing)?;
+        // SAFETY: the event is a DeleteTopics result, alive while its parts are copied.
+        unsafe {
+            let result = rd::rd_kafka_event_DeleteTopics_result(event.0);
+            let mut count = 0;
+            let array = rd::rd_kafka_DeleteTopics_result_topics(result, &raw mut count);
+            pointers(array, count).iter().try_for_each(|topic| topic_outcome(&doing, *topic))
+        }
+    }
+
+    /// Deletes a group and its offsets; that there is none is an error like any other.
+    pub(in crate::kafka) fn delete_group(&self, group: &str, wait: Duration) -> Result<(), KafkaError> {
+        let doing = format!("delete group `{group}`");
+        let call = Call::new(self, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS, wait);
+        // SAFETY: the request copies the name, is copied by the call, and destroyed afterwards.
+        unsafe {
+            let mut gone = rd::rd_kafka_DeleteGroup_new(c_string(group).as_ptr());
+            rd::rd_kafka_DeleteGroups(self.handle, &raw mut gone, 1, call.options, call.queue);
+            rd::rd_kafka_DeleteGroup_destroy(gone);
+        }
+        let event = call.answer(&doing)?;
+        // SAFETY: the event is a DeleteGroups result, alive while its parts are copied.
+        unsafe {
+            let result = rd::rd_kafka_event_DeleteGroups_result(event.0);
+            let mut count = 0;
+            let array = rd::rd_kafka_DeleteGroups_result_groups(result, &raw mut count);
+            pointers(array, count).iter().try_for_each(|group| group_outcome(&doing, *group))
+        }
     }
 
     /// A topic's settings, by name.
@@ -329,6 +358,32 @@ impl Client {
             }
         }
         Ok(settings)
+    }
+}
+
+/// # Safety
+/// `topic` is part of a live result.
+unsafe fn topic_outcome(doing: &str, topic: *const rd::rd_kafka_topic_result_t) -> Result<(), KafkaError> {
+    // SAFETY: by the contract; everything is copied.
+    unsafe {
+        check(doing, rd::rd_kafka_topic_result_error(topic)).map_err(|error| {
+            let words = text(rd::rd_kafka_topic_result_error_string(topic));
+            if words.is_empty() { error } else { KafkaError { message: words, ..error } }
+        })
+    }
+}
+
+/// # Safety
+/// `group` is part of a live result.
+unsafe fn group_outcome(doing: &str, group: *const rd::rd_kafka_group_result_t) -> Result<(), KafkaError> {
+    // SAFETY: by the contract; the error stays the result's, and is copied.
+    unsafe {
+        let error = rd::rd_kafka_group_result_error(group);
+        if error.is_null() {
+            return Ok(());
+        }
+        let code = Code::from(rd::rd_kafka_error_code(error));
+        Err(KafkaError::new(doing, code, text(rd::rd_kafka_error_string(error))))
     }
 }
 
