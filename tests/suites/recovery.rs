@@ -1,12 +1,17 @@
 //! What expires, is deleted, reset or changed behind a pipeline's back: each ends in the right result or in a stop that
 //! names it, never in silent loss or repetition.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use millstream::kafka::SecretStore;
+use millstream::plan;
+use millstream::shard::removal::{Removal, Removed};
 use millstream_tests::client::Record;
 use millstream_tests::cluster::Settings;
 use millstream_tests::header;
@@ -14,6 +19,7 @@ use millstream_tests::oracle;
 use millstream_tests::pipeline::{FENCED, GUARD, Millstream, STOPPED};
 use millstream_tests::suite::{Case, Suite};
 use millstream_tests::wait;
+use rdkafka::producer::Producer;
 
 /// How long transactional ids and producer ids live here. A test's steps take far less, or wait for their end.
 const EXPIRES: Duration = Duration::from_secs(6);
@@ -49,6 +55,7 @@ fn main() -> ExitCode {
         .test("state_topic_with_wrong_settings", wrong_state_topic)
         .test("state_topic_made_beforehand", right_state_topic)
         .test("a_header_of_another_uid", foreign_uid)
+        .test("removed_from_kafka", removed)
         .test("source_topic_missing_is_waited_for", missing_topic)
         .threads(6)
         .run()
@@ -400,6 +407,36 @@ fn foreign_uid(case: &Case<'_>) -> Result<()> {
     let mut pipeline = case.run(&adopting, "third").start()?;
     all_there(case, 200)?;
     pipeline.stop()
+}
+
+/// What a pipeline has in Kafka is removed for its own uid only; who still holds a shard can commit nothing then, and the
+/// pipeline begins anew.
+fn removed(case: &Case<'_>) -> Result<()> {
+    let manifest = after_a_first_run(case, COPY)?;
+    let state = format!("{}.state", case.application_id());
+    let zombie = Record::new(&case.topic("out"), "of a zombie");
+    let zombie = case.client.open_transaction(&format!("{}.1", case.application_id()), [zombie])?;
+    ensure!(remove(&manifest, "another")? == Removed::Foreign { uid: "local".into() }, "a foreign topic was taken");
+    ensure!(case.client.partitions(&state)? == 2, "a foreign topic was deleted");
+    for attempt in ["first", "second"] {
+        ensure!(remove(&manifest, "local")? == Removed::All, "the {attempt} attempt left something");
+        wait::until_true("the state topic to be gone", GUARD, || Ok(case.client.partitions(&state)? == 0))?;
+    }
+    let offsets = case.client.group_offsets(&case.application_id(), &case.topic("in"))?;
+    ensure!(offsets.is_empty(), "the group has offsets: {offsets:?}");
+    ensure!(zombie.commit_transaction(GUARD).is_err(), "a zombie could commit");
+    all_there(case, 100)?;
+    let mut again = case.run(&manifest, "again").start()?;
+    let records = case.client.read_until(&case.topic("out"), 200, GUARD)?;
+    ensure!(records.len() == 200, "{} records", records.len());
+    again.stop()
+}
+
+/// As the operator does when a Pipeline with this uid is deleted.
+fn remove(manifest: &Path, uid: &str) -> Result<Removed> {
+    let documents = plan::manifest::read("pipeline.yaml", &fs::read_to_string(manifest)?)?;
+    let pipeline = plan::compile(documents.first().context("there is no Pipeline")?)?.pipeline;
+    Ok(Removal::new(pipeline, &SecretStore::default(), uid)?.run(&|_| true)?)
 }
 
 fn missing_topic(case: &Case<'_>) -> Result<()> {

@@ -18,22 +18,33 @@ const FIRST_DISTANCE: i64 = 16;
 const STALLED: Duration = Duration::from_secs(30);
 
 /// The last committed header, if there is one.
-///
-/// Reads from the tail, doubling the distance until a header appears or the log's start is reached. A search ends when
-/// the *position* has reached the last stable offset, even if only markers and aborted records follow.
 pub fn read_header(identity: &Identity, consumer: &mut Consumer) -> Result<Option<Header>, Trouble> {
     let partition = header_partition(identity);
-    let (start, end) = (
+    let log = (
         bound(identity, &partition, OffsetSpec::Earliest, Isolation::ReadCommitted)?,
         bound(identity, &partition, OffsetSpec::Latest, Isolation::ReadCommitted)?,
     );
+    last_header(consumer, &partition, log, &|| identity.tenure.asked())
+}
+
+/// The last committed header of a partition whose log goes from one offset to the other, if there is one. Each partition
+/// of a state topic is a shard's, by number.
+///
+/// Reads from the tail, doubling the distance until a header appears or the log's start is reached. A search ends when
+/// the *position* has reached the last stable offset, even if only markers and aborted records follow.
+pub fn last_header(
+    consumer: &mut Consumer,
+    partition: &TopicPartition,
+    (start, end): (i64, i64),
+    asked: &dyn Fn() -> bool,
+) -> Result<Option<Header>, Trouble> {
     let mut distance = FIRST_DISTANCE;
     loop {
         let from = (end - distance).max(start);
         if from >= end {
             return Ok(None);
         }
-        if let Some(header) = read_from(identity, consumer, &partition, from, end)? {
+        if let Some(header) = read_from(consumer, partition, (from, end), asked)? {
             return Ok(Some(header));
         }
         if from == start {
@@ -90,11 +101,10 @@ fn bound(
 }
 
 fn read_from(
-    identity: &Identity,
     consumer: &mut Consumer,
     partition: &TopicPartition,
-    from: i64,
-    end: i64,
+    (from, end): (i64, i64),
+    asked: &dyn Fn() -> bool,
 ) -> Result<Option<Header>, Trouble> {
     let assigned = Assigned { partition: partition.clone(), source: 0, offset: from, leader_epoch: -1, end: None };
     consumer.assign(&[assigned])?;
@@ -105,12 +115,12 @@ fn read_from(
             check_event(event)?;
         }
         for batch in &polled.batches {
-            found = last_header(identity.id, partition, batch)?.or(found);
+            found = header_in(partition, batch)?.or(found);
         }
         if let Some((_, next, _)) = polled.positions.first() {
             (position, moved) = (*next, Instant::now());
         }
-        if identity.tenure.asked() {
+        if asked() {
             return Err(Trouble::Asked);
         }
         if moved.elapsed() > STALLED {
@@ -137,10 +147,11 @@ fn stalled(consumer: &Consumer, partition: &TopicPartition, position: i64, end: 
     format!("the header in {partition} cannot be read: stuck at offset {position} of {end}{cause}")
 }
 
-fn last_header(shard: u32, partition: &TopicPartition, batch: &SourceBatch) -> Result<Option<Header>, Trouble> {
+fn header_in(partition: &TopicPartition, batch: &SourceBatch) -> Result<Option<Header>, Trouble> {
     let is_header =
         |row: &usize| batch.keys.is_valid(*row) && batch.keys.value(*row) == KEY && batch.values.is_valid(*row);
     let Some(row) = (0..batch.len()).rev().find(is_header) else { return Ok(None) };
     let (offset, value) = (batch.offsets.value(row), batch.values.value(row));
+    let shard = partition.partition as u32;
     Header::from_bytes(shard, &partition.topic, offset, value).map(Some).map_err(|e| Trouble::Stop(e.to_string()))
 }

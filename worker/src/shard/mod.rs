@@ -21,6 +21,7 @@ mod output;
 pub mod ownership;
 pub mod placement;
 mod prepare;
+pub mod removal;
 mod resolve;
 pub mod restore;
 mod run;
