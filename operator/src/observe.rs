@@ -140,6 +140,11 @@ pub fn container(pod: &Pod) -> Option<&ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.first()
 }
 
+/// Whether a pod has ended for good: none of its processes runs or will.
+pub fn has_ended(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
 /// Why a pod cannot run, in Kubernetes' words, if that is so: one word and a text.
 pub fn trouble(pod: &Pod) -> Option<(String, String)> {
     let waiting = container(pod).and_then(|container| container.state.as_ref()?.waiting.clone());

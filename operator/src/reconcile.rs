@@ -7,35 +7,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use millstream_crds::pipeline::Mode;
 use millstream_crds::report::{ShardPhase, WorkerReport};
-use millstream_crds::{Pipeline, PipelineAssignment, PipelineStatus};
+use millstream_crds::{Pipeline, PipelineAssignment};
 use sha2::{Digest, Sha256};
 
 use crate::apply::{ApplyError, Writer};
 use crate::build::{self, Owned, labels};
-use crate::compile::{CompileError, Compiled, compile};
+use crate::check::check;
+use crate::compile::CompileError;
 use crate::context::Context;
 use crate::decide::assign::assign;
 use crate::decide::assignment::{Assignment, AssignmentError, Shard};
 use crate::decide::liveness::{self, Judge, Judgement, LastReport, Observed, Patience};
 use crate::decide::moves::Move;
 use crate::decide::quarantine::{self, Verdict};
-use crate::decide::status::{Facts, PodFact, Refused, is_true, status};
-use crate::decide::support::unsupported;
+use crate::decide::status::{Facts, PodFact, Refused, is_true};
 use crate::decide::view::{Standing, View, Worker};
 use crate::decide::{rollout, surplus};
-use crate::events::{Kind, publish};
 use crate::kafka::{self, Observer};
 use crate::memory::Memory;
-use crate::observe::trouble;
+use crate::observe::{has_ended, trouble};
 use crate::progress::PartitionState;
 use crate::reports::{PipelineKey, Seen};
 use crate::secrets;
+use crate::tell::tell;
 
 /// How often a Pipeline is looked at though nothing has happened: silence is only seen by looking.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,9 +44,6 @@ const LOOK_RARELY: Duration = Duration::from_mins(5);
 const APPLY_AGAIN: Duration = Duration::from_mins(5);
 /// How long it takes at most until a write is seen by the watches.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
-/// How often counts in the status are written.
-const TELL_COUNTS: Duration = Duration::from_secs(10);
-
 /// How often secrets are looked at for the operator's own connection.
 const CHECK_OBSERVER: Duration = Duration::from_secs(15);
 
@@ -92,39 +88,10 @@ pub async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result
     let scene = observe(&pipeline, &key, &context, &mut memory)?;
     let plan = decide(&pipeline, owned, scene, &context, &mut memory);
     apply(&plan, &key, &context, &mut memory).await?;
-    tell(&pipeline, &plan, &context, &mut memory).await?;
+    count(&plan, &key, &context);
+    tell(&pipeline, &plan.facts, &context, &mut memory).await?;
     context.succeeded(&key);
     Ok(Action::requeue(plan.look_again))
-}
-
-/// Compiles the manifest, once for each of its generations, and validates the rest of the spec.
-async fn check(
-    pipeline: &Pipeline,
-    context: &Context,
-    memory: &mut Memory,
-) -> Result<Result<Owned, Refused>, CompileError> {
-    if let Some(refused) = unsupported(&pipeline.spec) {
-        return Ok(Err(refused));
-    }
-    let owned = match Owned::new(pipeline, &context.workers) {
-        Ok(owned) => owned,
-        Err(problems) => return Ok(Err(Refused { reason: "InvalidSpec", message: problems.to_string() })),
-    };
-    let generation = pipeline.metadata.generation.unwrap_or(0);
-    let known = memory.compiled.as_ref().filter(|(of, _)| *of == generation).map(|(_, compiled)| compiled.clone());
-    let compiled = match known {
-        Some(compiled) => compiled,
-        None => compile(&context.settings.millstream, owned.manifest()).await?,
-    };
-    memory.compiled = Some((generation, compiled.clone()));
-    Ok(match compiled {
-        Compiled::Fine { .. } => Ok(owned),
-        Compiled::Wrong { problems } => Err(Refused { reason: "InvalidManifest", message: problems.join("\n") }),
-        Compiled::Unbearable { why } => Err(Refused {
-            reason: "ManifestTooComplex",
-            message: format!("the compiler did not come to an end with this manifest: {why}; make it smaller"),
-        }),
-    })
 }
 
 /// Has somebody look at the positions in Kafka, once the number of shards is known.
@@ -264,7 +231,7 @@ fn decide(
 /// What the assignment is to be, with the moves that lead there, and when to decide again.
 fn next_assignment(scene: &Scene, view: &View, wanted: usize) -> (Assignment, Vec<Move>, Option<Duration>) {
     if wanted == 0 {
-        return (nobody(&scene.assignment), Vec::new(), None);
+        return (scene.assignment.let_go(), Vec::new(), None);
     }
     let decision = assign(&with_all_shards(&scene.assignment, view.shards), view);
     (decision.assignment, decision.moves, decision.look_again)
@@ -293,15 +260,6 @@ fn wanted_replicas(pipeline: &Pipeline) -> usize {
         return 0;
     }
     usize::try_from(pipeline.spec.replicas.unwrap_or(1)).unwrap_or(0)
-}
-
-/// Everybody lets go.
-fn nobody(assignment: &Assignment) -> Assignment {
-    if assignment.shards.iter().all(|shard| shard.owner.is_none() && !shard.is_moving()) {
-        return assignment.clone();
-    }
-    let unowned = |shard: &Shard| Shard { owner: None, next: None, former: None, ..shard.clone() };
-    Assignment { generation: assignment.generation + 1, shards: assignment.shards.iter().map(unowned).collect() }
 }
 
 /// Whether no worker holds anything any more.
@@ -380,9 +338,9 @@ fn worker(pod: &Pod, judgement: Judgement, report: Option<&WorkerReport>) -> Wor
 }
 
 fn presence(pod: &Pod) -> liveness::Pod {
-    match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
-        Some("Succeeded" | "Failed") => liveness::Pod::Ended,
-        _ => liveness::Pod::Present { deleted: pod.metadata.deletion_timestamp.is_some() },
+    match has_ended(pod) {
+        true => liveness::Pod::Ended,
+        false => liveness::Pod::Present { deleted: pod.metadata.deletion_timestamp.is_some() },
     }
 }
 
@@ -424,6 +382,13 @@ fn facts(
         lag: scene.kafka.track.lag(),
         last_scaling: None,
     }
+}
+
+/// What is told of a Pipeline in metrics.
+fn count(plan: &Plan, key: &PipelineKey, context: &Context) {
+    let unowned = plan.assignment.shards.iter().filter(|shard| shard.owner.is_none()).count();
+    context.metrics.pipeline(&key.namespace, &key.name, unowned, plan.report_age);
+    context.metrics.lag(&key.namespace, &key.name, &plan.partitions);
 }
 
 async fn apply(plan: &Plan, key: &PipelineKey, context: &Context, memory: &mut Memory) -> Result<(), ApplyError> {
@@ -483,42 +448,4 @@ async fn apply_objects(owned: &Owned, plan: &Plan, writer: &Writer, memory: &mut
     writer.apply(&build::service(owned)).await?;
     memory.applied = Some((digest, Instant::now()));
     Ok(())
-}
-
-/// Writes the status, at once when a condition is another one, and rarely for the sake of counts.
-async fn tell(pipeline: &Pipeline, plan: &Plan, context: &Context, memory: &mut Memory) -> Result<(), ApplyError> {
-    let before = pipeline.status.as_ref();
-    let mut told = status(&plan.facts, before, Timestamp::now());
-    let name = pipeline.name_any();
-    let namespace = pipeline.namespace().unwrap_or_default();
-    told.selector = Some(labels::selector(&name));
-    let unowned = plan.assignment.shards.iter().filter(|shard| shard.owner.is_none()).count();
-    context.metrics.pipeline(&namespace, &name, unowned, plan.report_age);
-    context.metrics.lag(&namespace, &name, &plan.partitions);
-    announce(pipeline, &told, context, memory).await;
-    let same = before.is_some_and(|before| without_counts(before) == without_counts(&told));
-    let fresh = memory.told.is_some_and(|at| at.elapsed() < TELL_COUNTS);
-    if before == Some(&told) || (same && fresh) {
-        return Ok(());
-    }
-    memory.told = Some(Instant::now());
-    Writer::new(context.client.clone(), &namespace).status(&name, &told).await
-}
-
-fn without_counts(status: &PipelineStatus) -> PipelineStatus {
-    PipelineStatus { lag: None, rate: None, last_checkpoint: None, ..status.clone() }
-}
-
-/// An event and a metric when another condition holds than before.
-async fn announce(pipeline: &Pipeline, told: &PipelineStatus, context: &Context, memory: &mut Memory) {
-    let holds = ["Stalled", "Ready", "Reconciling"].into_iter().find(|kind| is_true(told, kind)).unwrap_or("None");
-    let Some(condition) = told.conditions.first() else { return };
-    let now = (holds, condition.reason.clone());
-    if memory.condition.as_ref() == Some(&now) {
-        return;
-    }
-    memory.condition = Some(now.clone());
-    context.metrics.condition(&pipeline.namespace().unwrap_or_default(), &pipeline.name_any(), now.0, &now.1);
-    let kind = if holds == "Stalled" { Kind::Warning } else { Kind::Normal };
-    publish(&context.client, &context.settings.pod, pipeline, kind, &now.1, holds, &condition.message).await;
 }

@@ -95,6 +95,16 @@ impl Assignment {
         (0..).zip(&self.shards)
     }
 
+    /// The assignment by which everybody lets everything go.
+    #[must_use]
+    pub fn let_go(&self) -> Self {
+        if self.shards.iter().all(|shard| shard.owner.is_none() && !shard.is_moving()) {
+            return self.clone();
+        }
+        let unowned = |shard: &Shard| Shard { owner: None, next: None, former: None, ..shard.clone() };
+        Self { generation: self.generation + 1, shards: self.shards.iter().map(unowned).collect() }
+    }
+
     /// The shards that a worker owns.
     pub fn owned_by<'a>(&'a self, worker: &'a str) -> impl Iterator<Item = u32> + 'a {
         self.numbered().filter(move |(_, shard)| shard.owner.as_deref() == Some(worker)).map(|(number, _)| number)
@@ -143,6 +153,14 @@ mod tests {
         assert_eq!(assignment.owned_by("w1").collect::<Vec<_>>(), [1]);
         assert_eq!(assignment.to_spec("u"), spec(7, &[0, 1, 2]));
         assert_eq!(Assignment::from_spec(&spec(0, &[])).unwrap(), Assignment::default());
+    }
+
+    #[test]
+    fn everybody_lets_go_in_one_change() {
+        let owned = Assignment::from_spec(&spec(7, &[0, 1])).unwrap();
+        let let_go = owned.let_go();
+        assert_eq!(let_go, Assignment { generation: 8, shards: vec![Shard::default(); 2] });
+        assert_eq!(let_go.let_go(), let_go);
     }
 
     #[test]
