@@ -116,6 +116,35 @@ impl Writer {
         gone_is_fine(written.map(|_| ()), doing)
     }
 
+    /// Puts a finalizer on a Pipeline, or takes it off; whether that has changed it. One that is gone, or is being
+    /// deleted and so takes no more, is left as it is.
+    pub async fn finalizer(&self, pipeline: &Pipeline, finalizer: &str, wanted: bool) -> Result<bool, ApplyError> {
+        let (api, name) = (self.api::<Pipeline>(), pipeline.name_any());
+        let word = if wanted { "put on" } else { "take off" };
+        let doing = || format!("{word} the finalizer {finalizer} of {name}");
+        let Some(now) = api.get_metadata_opt(&name).await.map_err(ApplyError::new(doing()))? else { return Ok(false) };
+        let mut finalizers = now.metadata.finalizers.unwrap_or_default();
+        let is_there = finalizers.iter().any(|found| found == finalizer);
+        let too_late = wanted && now.metadata.deletion_timestamp.is_some();
+        if now.metadata.uid != pipeline.metadata.uid || is_there == wanted || too_late {
+            return Ok(false);
+        }
+        finalizers.retain(|found| found != finalizer);
+        finalizers.extend(wanted.then(|| finalizer.to_owned()));
+        // The list is written as a whole: not over what somebody else has just put into it.
+        let version = now.metadata.resource_version;
+        let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let written = api.patch_metadata(&name, &parameters, &Patch::Merge(patch)).await;
+        gone_is_fine(written.map(|_| ()), doing()).map(|()| true)
+    }
+
+    /// Deletes a Deployment, which is there until its pods are gone.
+    pub async fn stop(&self, deployment: &str) -> Result<(), ApplyError> {
+        let deleted = self.api::<Deployment>().delete(deployment, &DeleteParams::foreground()).await;
+        gone_is_fine(deleted.map(|_| ()), format!("delete Deployment {deployment}"))
+    }
+
     /// Removes the Deployment and the `ConfigMap` of a revision that is over.
     pub async fn remove_revision(&self, name: &str) -> Result<(), ApplyError> {
         let parameters = DeleteParams::background();

@@ -13,6 +13,7 @@ use crate::decide::liveness::Progress;
 use crate::decide::loads::Loads;
 use crate::decide::pending::PendingMoves;
 use crate::decide::quarantine::{self, Death};
+use crate::deletion::Ending;
 use crate::kafka::Observer;
 use crate::observe::container;
 use crate::progress::Track;
@@ -41,6 +42,8 @@ pub struct Memory {
     pub observer: Option<(String, Observer)>,
     /// When it was last looked whether the observer is still the right one.
     pub observer_checked: Option<Instant>,
+    /// How far its deletion is, since this replica has known of it.
+    pub ending: Option<Ending>,
     workers: BTreeMap<String, WorkerMemory>,
     owners: BTreeMap<u32, (Option<String>, Duration)>,
 }

@@ -28,6 +28,7 @@ use crate::decide::quarantine::{self, Verdict};
 use crate::decide::status::{Facts, PodFact, Refused, is_true};
 use crate::decide::view::{Standing, View, Worker};
 use crate::decide::{rollout, surplus};
+use crate::deletion;
 use crate::kafka::{self, Observer};
 use crate::memory::Memory;
 use crate::observe::{has_ended, trouble};
@@ -43,7 +44,7 @@ const LOOK_RARELY: Duration = Duration::from_mins(5);
 /// How often the owned objects are applied though they should be as they were: somebody may have changed one.
 const APPLY_AGAIN: Duration = Duration::from_mins(5);
 /// How long it takes at most until a write is seen by the watches.
-const ON_ITS_WAY: Duration = Duration::from_secs(5);
+pub const ON_ITS_WAY: Duration = Duration::from_secs(5);
 /// How often secrets are looked at for the operator's own connection.
 const CHECK_OBSERVER: Duration = Duration::from_secs(15);
 
@@ -75,8 +76,9 @@ impl ReconcileError {
 pub async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let key = PipelineKey { namespace: pipeline.namespace().unwrap_or_default(), name: pipeline.name_any() };
     if pipeline.metadata.deletion_timestamp.is_some() {
-        // What it owns goes with it, by the API server's garbage collection.
-        context.forget(&key);
+        return deletion::carry_out(&pipeline, &key, &context).await;
+    }
+    if deletion::settle_finalizer(&pipeline, &context).await? {
         return Ok(Action::await_change());
     }
     let memory = context.memory(&key);
@@ -381,6 +383,7 @@ fn facts(
         partitions: scene.kafka.track.partitions.clone(),
         lag: scene.kafka.track.lag(),
         last_scaling: None,
+        deletion: None,
     }
 }
 

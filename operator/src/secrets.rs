@@ -1,6 +1,7 @@
 //! The Secrets that a Pipeline's connections refer to, read when the operator itself needs the connection.
 //!
-//! Read again at each reconcile, so that a rotation is noticed; kept nowhere but in the observer that uses them.
+//! Read again every few seconds, so that a rotation is noticed; kept nowhere but with the observer or the remover that uses
+//! them.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};

@@ -12,6 +12,7 @@
 pub mod assign;
 pub mod assignment;
 mod balance;
+pub mod deletion;
 mod homes;
 pub mod liveness;
 pub mod loads;

@@ -14,6 +14,7 @@ use millstream_crds::PipelineStatus;
 use millstream_crds::report::{ShardPhase, WorkerReport};
 
 use super::assignment::Assignment;
+use super::deletion::Told;
 use super::quarantine::Verdict;
 use super::view::Standing;
 use crate::progress::PartitionState;
@@ -54,6 +55,8 @@ pub struct Facts {
     pub lag: Option<i64>,
     /// The last scaling decision.
     pub last_scaling: Option<String>,
+    /// What is done before it goes, if it is being deleted.
+    pub deletion: Option<Told>,
 }
 
 /// Why a Pipeline is not run as it is.
@@ -94,7 +97,8 @@ struct Word {
 /// The status of a Pipeline; `before` is the one that stands there.
 pub fn status(facts: &Facts, before: Option<&PipelineStatus>, now: Timestamp) -> PipelineStatus {
     let was_complete = facts.batch && before.is_some_and(|before| is_true(before, "Complete"));
-    let word = if was_complete && facts.refused.is_none() { stays_complete(facts) } else { word(facts) };
+    let first = facts.deletion.is_some() || facts.refused.is_some();
+    let word = if was_complete && !first { stays_complete(facts) } else { word(facts) };
     let complete = was_complete || word.reason == "Complete";
     let mut conditions = vec![
         condition("Ready", word.holds == Holds::Ready, &word, facts, before, now),
@@ -164,8 +168,8 @@ fn cut(message: &str) -> String {
 
 /// The first thing that stands in the way.
 fn word(facts: &Facts) -> Word {
-    let steps: [fn(&Facts) -> Option<Word>; 9] =
-        [refused, suspended, complete, stopped_worker, stopped_shards, quarantined, pods, waiting, unowned];
+    let steps: [fn(&Facts) -> Option<Word>; 10] =
+        [deleting, refused, suspended, complete, stopped_worker, stopped_shards, quarantined, pods, waiting, unowned];
     steps.iter().find_map(|step| step(facts)).unwrap_or_else(|| running(facts))
 }
 
@@ -175,6 +179,14 @@ fn stalled(reason: &'static str, message: String) -> Word {
 
 fn under_way(reason: &'static str, message: String) -> Word {
     Word { holds: Holds::Reconciling, reason, message }
+}
+
+fn deleting(facts: &Facts) -> Option<Word> {
+    let told = facts.deletion.as_ref()?;
+    Some(match told.blocked {
+        true => stalled("DeletionBlocked", told.message.clone()),
+        false => under_way("Deleting", told.message.clone()),
+    })
 }
 
 fn refused(facts: &Facts) -> Option<Word> {
@@ -388,6 +400,10 @@ mod tests {
         let refused = Refused { reason: "InvalidManifest", message: "node a: unknown column".into() };
         let refused = Facts { refused: Some(refused), ..facts(&[(Stopped, "x")]) };
         expect(&refused, "Stalled", "InvalidManifest", "unknown column");
+        let deleted =
+            |blocked| Facts { deletion: Some(Told { blocked, message: "no broker".into() }), ..refused.clone() };
+        expect(&deleted(false), "Reconciling", "Deleting", "no broker");
+        expect(&deleted(true), "Stalled", "DeletionBlocked", "no broker");
         let mut no_broker = good.clone();
         no_broker.reports.get_mut("w").unwrap().error = Some("no broker of k:9092 can be reached".into());
         expect(&no_broker, "Stalled", "BrokerUnreachable", "worker w: no broker of k:9092");

@@ -1,7 +1,7 @@
 //! What the API has and this operator does not carry out yet. It is refused, not passed over: a Pipeline that seems to do
 //! what it does not would be worse.
 
-use millstream_crds::pipeline::{DeletionPolicy, PipelineSpec};
+use millstream_crds::pipeline::PipelineSpec;
 
 use super::status::Refused;
 
@@ -10,9 +10,6 @@ pub fn unsupported(spec: &PipelineSpec) -> Option<Refused> {
     let mut missing = Vec::new();
     if spec.scaling.is_some() {
         missing.push("scaling: workers do not follow the load yet; give a number by replicas, or `kubectl scale`");
-    }
-    if spec.deletion_policy == DeletionPolicy::Delete {
-        missing.push("deletionPolicy: Delete: internal topics are not deleted yet; leave it out, and delete the topic <applicationId>.state yourself");
     }
     (!missing.is_empty()).then(|| Refused { reason: "NotSupported", message: missing.join("\n") })
 }
@@ -26,12 +23,8 @@ mod tests {
     #[test]
     fn what_is_not_carried_out_is_refused_by_name() {
         assert_eq!(unsupported(&PipelineSpec::default()), None);
-        let spec = PipelineSpec {
-            scaling: Some(Scaling::default()),
-            deletion_policy: DeletionPolicy::Delete,
-            ..PipelineSpec::default()
-        };
+        let spec = PipelineSpec { scaling: Some(Scaling::default()), ..PipelineSpec::default() };
         let refused = unsupported(&spec).map(|refused| refused.message).unwrap_or_default();
-        assert!(refused.contains("kubectl scale") && refused.contains("deletionPolicy: Delete"), "{refused}");
+        assert!(refused.contains("kubectl scale"), "{refused}");
     }
 }
