@@ -9,8 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+
+use crate::api::{ApiServer, Verb};
 
 /// How long a certificate holds. Its Secret is as good as the CA, so that nothing is gained by short ones.
 const YEARS: i32 = 10;
@@ -57,28 +58,29 @@ pub enum CertificateError {
 
 /// The certificate in the Secret, which is made if need be.
 pub async fn certificate(
-    client: &Client,
+    server: &ApiServer,
     namespace: &str,
     name: &str,
     names: &[String],
 ) -> Result<Certificate, CertificateError> {
-    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    let api = server.namespaced::<Secret>(namespace);
     let failed = |source| CertificateError::Secret { name: name.to_owned(), source: Box::new(source) };
-    let found = api.get_opt(name).await.map_err(failed)?;
+    let found = server.ask::<Secret, _>(Verb::Get, api.get_opt(name)).await.map_err(failed)?;
     if let Some(certificate) = found.as_ref().and_then(|secret| read(secret, names, Timestamp::now())) {
         return Ok(certificate);
     }
     let made = make(names)?;
     let secret = secret(name, names, &made, found.as_ref());
+    let parameters = PostParams::default();
     let written = match &found {
-        None => api.create(&PostParams::default(), &secret).await,
-        Some(_) => api.replace(name, &PostParams::default(), &secret).await,
+        None => server.ask::<Secret, _>(Verb::Create, api.create(&parameters, &secret)).await,
+        Some(_) => server.ask::<Secret, _>(Verb::Update, api.replace(name, &parameters, &secret)).await,
     };
     match written {
         Ok(_) => Ok(made),
         // Another replica was quicker.
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            let theirs = api.get(name).await.map_err(failed)?;
+            let theirs = server.ask::<Secret, _>(Verb::Get, api.get(name)).await.map_err(failed)?;
             Ok(read(&theirs, names, Timestamp::now()).unwrap_or(made))
         }
         Err(error) => Err(failed(error)),

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kube::Client;
-
+use crate::api::ApiServer;
 use crate::build::WorkerSettings;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -16,7 +15,7 @@ use crate::settings::Settings;
 /// What all reconciles of one scope share. Lives as long as this replica leads.
 pub struct Context {
     /// The API server.
-    pub client: Client,
+    pub server: ApiServer,
     /// What the operator was started with.
     pub settings: Arc<Settings>,
     /// What all workers have in common.
@@ -34,17 +33,18 @@ pub struct Context {
 }
 
 impl Context {
-    /// What a new leader begins with.
+    /// What a new leader begins with; `epoch` is when it became the leader.
     pub fn new(
-        client: Client,
+        server: ApiServer,
         settings: Arc<Settings>,
         workers: WorkerSettings,
         stores: Stores,
         reports: Arc<Reports>,
         metrics: Arc<Metrics>,
+        epoch: Instant,
     ) -> Self {
-        let (epoch, memories, failures) = (Instant::now(), Mutex::default(), Mutex::default());
-        Self { client, settings, workers, stores, reports, metrics, epoch, memories, failures }
+        let (memories, failures) = (Mutex::default(), Mutex::default());
+        Self { server, settings, workers, stores, reports, metrics, epoch, memories, failures }
     }
 
     /// The time since the epoch.
@@ -80,6 +80,7 @@ impl Context {
         self.succeeded(key);
         self.memories().remove(key);
         self.reports.forget(key);
+        self.metrics.forget(key);
     }
 
     fn memories(&self) -> MutexGuard<'_, HashMap<PipelineKey, Arc<tokio::sync::Mutex<Memory>>>> {

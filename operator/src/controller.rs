@@ -15,8 +15,9 @@ use crate::apply::Writer;
 use crate::backoff::delay;
 use crate::context::Context;
 use crate::decide::status::{Facts, Refused, status};
+use crate::metrics::{Outcome, Step};
 use crate::observe::{Guarded, scoped};
-use crate::reconcile::{ReconcileError, reconcile};
+use crate::reconcile::{Laps, ReconcileError, reconcile};
 use crate::reports::PipelineKey;
 
 /// Runs until it is dropped.
@@ -31,24 +32,26 @@ pub async fn run(context: Arc<Context>, namespace: Option<String>, news: Unbound
     if let (Err(_), _, _) | (_, Err(_), _) | (_, _, Err(_)) = filled {
         return;
     }
-    let pipelines = scoped::<Guarded>(&context.client, namespace.as_deref());
+    let pipelines = scoped::<Guarded>(&context.server, namespace.as_deref());
     let concurrency = context.settings.concurrency;
     Controller::new(pipelines, watcher::Config::default())
         .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(news)
         .run(guarded, after_error, Arc::clone(&context))
         .for_each(|outcome| {
-            if let Err(controller::Error::ObjectNotFound(gone)) = outcome {
-                forget(&context, &gone.namespace.unwrap_or_default(), &gone.name);
+            match outcome {
+                Err(controller::Error::ObjectNotFound(gone)) => {
+                    context.forget(&PipelineKey { namespace: gone.namespace.unwrap_or_default(), name: gone.name });
+                }
+                Err(controller::Error::QueueError(error)) => {
+                    context.server.interrupted::<Guarded>(&error);
+                    tracing::warn!("the watch of Pipelines was interrupted: {error}; it begins again");
+                }
+                _ => {}
             }
             futures::future::ready(())
         })
         .await;
-}
-
-fn forget(context: &Context, namespace: &str, name: &str) {
-    context.forget(&PipelineKey { namespace: namespace.to_owned(), name: name.to_owned() });
-    context.metrics.forget(namespace, name);
 }
 
 async fn guarded(pipeline: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
@@ -57,7 +60,7 @@ async fn guarded(pipeline: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         Ok(readable) => reconcile(Arc::new(readable.clone()), Arc::clone(&context)).await,
         Err(unreadable) => refuse(&pipeline, &unreadable.error, &context).await,
     };
-    let word = outcome.as_ref().err().map_or("ok", ReconcileError::outcome);
+    let word = outcome.as_ref().err().map_or(Outcome::Ok, ReconcileError::outcome);
     context.metrics.reconciled(word, started.elapsed());
     outcome
 }
@@ -71,20 +74,20 @@ async fn refuse(pipeline: &Guarded, error: &str, context: &Context) -> Result<Ac
         ..Facts::default()
     };
     let told: PipelineStatus = status(&facts, None, jiff::Timestamp::now());
-    let writer = Writer::new(context.client.clone(), &pipeline.namespace().unwrap_or_default());
-    writer.status(&pipeline.name_any(), &told).await?;
+    let writer = Writer::new(&context.server, &pipeline.namespace().unwrap_or_default());
+    let mut laps = Laps::begin(&context.metrics);
+    laps.ended(Step::Status, writer.status(&pipeline.name_any(), &told).await)?;
     Ok(Action::await_change())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller calls it like this")]
 fn after_error(pipeline: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let name = pipeline.name_any();
+    let key = PipelineKey::of(&*pipeline);
     match error.outcome() {
         // Somebody was quicker; what he wrote is on its way here.
-        "conflict" => tracing::debug!(pipeline = name, "{error}"),
-        _ => tracing::warn!(pipeline = name, "{}", chain(error)),
+        Outcome::Conflict => tracing::debug!(pipeline = key.name, "{error}"),
+        _ => tracing::warn!(pipeline = key.name, "{}", chain(error)),
     }
-    let key = PipelineKey { namespace: pipeline.namespace().unwrap_or_default(), name };
     Action::requeue(delay(context.failures(&key)))
 }
 

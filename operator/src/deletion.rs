@@ -28,7 +28,7 @@ use crate::context::Context;
 use crate::decide::assignment::Assignment;
 use crate::decide::deletion::{Facts, Farewell, Kafka, Step, Told, Workers, next, note, told};
 use crate::decide::status::{self, PodFact};
-use crate::events::{Kind, publish};
+use crate::events::{Happening, Kind, publish};
 use crate::kafka;
 use crate::memory::Memory;
 use crate::observe::has_ended;
@@ -100,7 +100,7 @@ pub async fn carry_out(pipeline: &Pipeline, key: &PipelineKey, context: &Context
         Step::Clear => clear(pipeline, context, &mut memory).await,
     }
     let told = told(&facts, &step, &application_id(pipeline));
-    tell(pipeline, &status_facts(pipeline, &scene, told), context, &mut memory).await?;
+    tell(pipeline, &status_facts(pipeline, &scene, told), key, context, &mut memory).await?;
     context.succeeded(key);
     Ok(Action::requeue(LOOK))
 }
@@ -110,7 +110,7 @@ fn is_kept(pipeline: &Pipeline) -> bool {
 }
 
 fn writer(pipeline: &Pipeline, context: &Context) -> Writer {
-    Writer::new(context.client.clone(), &pipeline.namespace().unwrap_or_default())
+    Writer::new(&context.server, &pipeline.namespace().unwrap_or_default())
 }
 
 /// The name of everything in Kafka, known also where the manifest does not compile.
@@ -218,7 +218,7 @@ async fn clear(pipeline: &Pipeline, context: &Context, memory: &mut Memory) {
 async fn with_secrets(pipeline: &Pipeline, context: &Context, memory: &mut Memory) -> Result<(Owned, Secrets), String> {
     let owned = compiled(pipeline, context, memory).await.map_err(|error| error.to_string())?;
     let owned = owned.map_err(|refused| format!("{}: {}", refused.reason, refused.message))?;
-    let secrets = secrets::read(&context.client, &owned).await;
+    let secrets = secrets::read(&context.server, &owned).await;
     let secrets = secrets.map_err(|error| format!("the Secrets of the connections cannot be read: {error}"))?;
     Ok((owned, secrets))
 }
@@ -245,7 +245,8 @@ async fn release(
     if let Some(note) = note(farewell, &application_id(pipeline)).filter(|_| released) {
         let kind = if note.warning { Kind::Warning } else { Kind::Normal };
         tracing::info!(pipeline = pipeline.name_any(), reason = note.reason, "{}", note.text);
-        publish(&context.client, &context.settings.pod, pipeline, kind, note.reason, "Deleting", &note.text).await;
+        let happening = Happening { kind, reason: note.reason, action: "Deleting", note: &note.text };
+        publish(&context.server, &context.settings.pod, pipeline, happening).await;
     }
     Ok(Action::await_change())
 }

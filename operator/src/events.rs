@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use millstream_crds::Pipeline;
 
+use crate::api::{ApiServer, Verb};
 use crate::build::FIELD_MANAGER;
 
 /// The longest note that the API server takes, in bytes.
@@ -24,16 +25,23 @@ pub enum Kind {
     Warning,
 }
 
-/// Writes an event about a Pipeline. An event that cannot be written is no reason to stop.
-pub async fn publish(
-    client: &Client,
-    pod: &str,
-    pipeline: &Pipeline,
-    kind: Kind,
-    reason: &str,
-    action: &str,
-    note: &str,
-) {
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Happening<'a> {
+    /// How it is meant.
+    pub kind: Kind,
+    /// Why, in one word in CamelCase.
+    pub reason: &'a str,
+    /// What was done, in one word in CamelCase.
+    pub action: &'a str,
+    /// All of it, for people.
+    pub note: &'a str,
+}
+
+/// Writes an event about a Pipeline, in the name of the operator's pod. An event that cannot be written is no reason to
+/// stop.
+pub async fn publish(server: &ApiServer, pod: &str, pipeline: &Pipeline, happening: Happening<'_>) {
+    let Happening { kind, reason, action, note } = happening;
     let namespace = pipeline.namespace().unwrap_or_default();
     let event = Event {
         metadata: ObjectMeta { generate_name: Some(format!("{}-", pipeline.name_any())), ..ObjectMeta::default() },
@@ -47,8 +55,8 @@ pub async fn publish(
         type_: Some(format!("{kind:?}")),
         ..Event::default()
     };
-    let api = Api::<Event>::namespaced(client.clone(), &namespace);
-    if let Err(error) = api.create(&PostParams::default(), &event).await {
+    let (api, parameters) = (server.namespaced::<Event>(&namespace), PostParams::default());
+    if let Err(error) = server.ask::<Event, _>(Verb::Create, api.create(&parameters, &event)).await {
         tracing::warn!("an event cannot be written: {error}");
     }
 }

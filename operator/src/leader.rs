@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use serde_json::json;
 
+use crate::api::{ApiServer, Verb};
 use crate::settings::Settings;
 
 /// How long a Lease holds, in seconds: a killed leader is replaced within this time and a little more.
@@ -20,10 +21,10 @@ pub const LEADER_LABEL: &str = "millstream.dev/leader";
 
 /// The Lease's manager.
 pub async fn candidate(
-    client: &Client,
+    server: &ApiServer,
     settings: &Settings,
 ) -> Result<LeaseManager, kube_lease_manager::LeaseManagerError> {
-    LeaseManagerBuilder::new(client.clone(), &settings.lease_name)
+    LeaseManagerBuilder::new(server.client(), &settings.lease_name)
         .with_namespace(&settings.namespace)
         .with_identity(&settings.pod)
         .with_field_manager(format!("millstream-operator-{}", settings.pod))
@@ -34,21 +35,22 @@ pub async fn candidate(
 }
 
 /// Labels this replica's pod as the leader's, and takes the label from the others.
-pub async fn label(client: &Client, settings: &Settings) -> Result<(), kube::Error> {
-    let api = Api::<Pod>::namespaced(client.clone(), &settings.namespace);
-    for pod in api.list(&ListParams::default().labels(&format!("{LEADER_LABEL}=true"))).await? {
+pub async fn label(server: &ApiServer, settings: &Settings) -> Result<(), kube::Error> {
+    let api = server.namespaced::<Pod>(&settings.namespace);
+    let labelled = ListParams::default().labels(&format!("{LEADER_LABEL}=true"));
+    for pod in server.ask::<Pod, _>(Verb::List, api.list(&labelled)).await? {
         let name = pod.metadata.name.unwrap_or_default();
         if name != settings.pod {
-            set_label(&api, &name, None).await?;
+            set_label(server, &api, &name, None).await?;
         }
     }
-    set_label(&api, &settings.pod, Some("true")).await
+    set_label(server, &api, &settings.pod, Some("true")).await
 }
 
-async fn set_label(api: &Api<Pod>, pod: &str, value: Option<&str>) -> Result<(), kube::Error> {
+async fn set_label(server: &ApiServer, api: &Api<Pod>, pod: &str, value: Option<&str>) -> Result<(), kube::Error> {
     let labels = BTreeMap::from([(LEADER_LABEL, value)]);
-    let patch = json!({"metadata": {"labels": labels}});
-    match api.patch(pod, &PatchParams::default(), &Patch::Merge(patch)).await {
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(json!({"metadata": {"labels": labels}})));
+    match server.ask::<Pod, _>(Verb::Patch, api.patch(pod, &parameters, &patch)).await {
         Ok(_) => Ok(()),
         // Gone meanwhile, or, outside a cluster, never there.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

@@ -3,6 +3,7 @@
 //! `decide` and `build` are pure: what follows from what was observed, and the Kubernetes objects that a Pipeline owns.
 //! Whatever the operator gets wrong costs time, never records: Kafka fences.
 
+pub mod api;
 pub mod apply;
 pub mod backoff;
 pub mod build;
@@ -14,6 +15,7 @@ pub mod controller;
 pub mod decide;
 pub mod deletion;
 pub mod events;
+pub mod growth;
 pub mod http;
 pub mod kafka;
 pub mod leader;

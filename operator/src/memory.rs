@@ -9,8 +9,10 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::compile::Compiled;
 use crate::decide::assignment::Assignment;
+use crate::decide::durations::Durations;
 use crate::decide::liveness::Progress;
 use crate::decide::loads::Loads;
+use crate::decide::notices::Notices;
 use crate::decide::pending::PendingMoves;
 use crate::decide::quarantine::{self, Death};
 use crate::deletion::Ending;
@@ -26,6 +28,10 @@ pub struct Memory {
     pub compiled: Option<(i64, Compiled)>,
     /// Since when moves stand as they do.
     pub pending: PendingMoves,
+    /// Since when they are under way.
+    pub durations: Durations,
+    /// What is to be told of them.
+    pub notices: Notices,
     /// The shards' loads over time.
     pub loads: Loads,
     /// Which workers' processes ended by themselves.

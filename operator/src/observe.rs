@@ -15,11 +15,12 @@ use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use millstream_crds::{Pipeline, PipelineAssignment};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
+use crate::api::ApiServer;
 use crate::build::{FIELD_MANAGER, labels};
 use crate::reports::PipelineKey;
 
@@ -39,53 +40,58 @@ pub struct Stores {
 }
 
 /// An Api of one namespace, or of all.
-pub fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+pub fn scoped<K>(server: &ApiServer, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope>,
     K::DynamicType: Default,
 {
     match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+        Some(namespace) => server.namespaced(namespace),
+        None => Api::all(server.client()),
     }
 }
 
 /// Begins to watch; `changed` gets the Pipeline of each object that has changed. The tasks end with `tasks`.
 pub fn watch(
-    client: &Client,
+    server: &ApiServer,
     namespace: Option<&str>,
     changed: &UnboundedSender<ObjectRef<Guarded>>,
     tasks: &mut JoinSet<()>,
 ) -> Stores {
     let ours = watcher::Config::default().labels(&format!("{}={FIELD_MANAGER}", labels::MANAGED_BY));
     Stores {
-        pods: keep(scoped(client, namespace), ours.clone(), changed, tasks),
-        deployments: keep(scoped(client, namespace), ours.clone(), changed, tasks),
-        assignments: keep(scoped(client, namespace), ours, changed, tasks),
+        pods: keep(server, namespace, ours.clone(), changed, tasks),
+        deployments: keep(server, namespace, ours.clone(), changed, tasks),
+        assignments: keep(server, namespace, ours, changed, tasks),
     }
 }
 
 fn keep<K>(
-    api: Api<K>,
+    server: &ApiServer,
+    namespace: Option<&str>,
     config: watcher::Config,
     changed: &UnboundedSender<ObjectRef<Guarded>>,
     tasks: &mut JoinSet<()>,
 ) -> Store<K>
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default + Eq + std::hash::Hash + Clone,
 {
     let (store, writer) = reflector::store();
-    let stream = reflector::reflector(writer, watcher(api, config)).default_backoff().touched_objects();
-    let changed = changed.clone();
-    tasks.spawn(tell(stream, changed));
+    let watched = watcher(scoped::<K>(server, namespace), config);
+    let stream = reflector::reflector(writer, watched).default_backoff().touched_objects();
+    tasks.spawn(tell(stream, changed.clone(), server.clone()));
     store
 }
 
-async fn tell<K: Resource>(
+async fn tell<K>(
     stream: impl Stream<Item = Result<K, watcher::Error>>,
     changed: UnboundedSender<ObjectRef<Guarded>>,
-) {
+    server: ApiServer,
+) where
+    K: Resource,
+    K::DynamicType: Default,
+{
     let mut stream = std::pin::pin!(stream);
     while let Some(object) = stream.next().await {
         match object {
@@ -95,7 +101,10 @@ async fn tell<K: Resource>(
                     drop(changed.unbounded_send(pipeline));
                 }
             }
-            Err(error) => tracing::warn!("a watch was interrupted: {error}; it begins again"),
+            Err(error) => {
+                server.interrupted::<K>(&error);
+                tracing::warn!("a watch was interrupted: {error}; it begins again");
+            }
         }
     }
 }

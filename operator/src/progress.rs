@@ -1,4 +1,5 @@
-//! What the positions in Kafka say about the shards: whether they move, and whether input waits.
+//! What the positions in Kafka say about the shards: whether they move, whether input waits, and how soon Kafka deletes
+//! what nobody has read yet.
 //!
 //! Pure: fed with what was asked of Kafka, and when.
 
@@ -6,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::decide::liveness::Progress;
+use crate::growth::Growth;
 
 /// A source partition as Kafka tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,10 @@ impl PartitionState {
     pub fn lag(&self) -> i64 {
         (self.end - self.position.unwrap_or(self.start).max(self.start)).max(0)
     }
+
+    fn key(&self) -> (String, i32) {
+        (self.topic.clone(), self.partition)
+    }
 }
 
 /// How old a look may be. While Kafka cannot be read nobody knows whether a position stands still.
@@ -38,6 +44,8 @@ const CURRENT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Track {
     shards: BTreeMap<u32, (i64, Progress)>,
+    /// How fast each log's start moves.
+    starts: BTreeMap<(String, i32), Growth>,
     looked: Option<Duration>,
     /// The partitions as they were last seen.
     pub partitions: Vec<PartitionState>,
@@ -65,7 +73,18 @@ impl Track {
             (shard, (position, Progress { moved, input }))
         };
         self.shards = sums.into_iter().map(follow).collect();
+        self.follow_starts(&partitions, now);
         self.partitions = partitions;
+    }
+
+    fn follow_starts(&mut self, partitions: &[PartitionState], now: Duration) {
+        let mut known = std::mem::take(&mut self.starts);
+        for partition in partitions {
+            let key = partition.key();
+            let mut growth = known.remove(&key).unwrap_or_else(|| Growth::new(partition.start, now));
+            growth.measure(partition.start, now);
+            self.starts.insert(key, growth);
+        }
     }
 
     /// Whether the last look still says something about now.
@@ -81,6 +100,22 @@ impl Track {
     /// Records that wait, in all partitions; None before anything is known.
     pub fn lag(&self) -> Option<i64> {
         (!self.partitions.is_empty()).then(|| self.partitions.iter().map(PartitionState::lag).sum())
+    }
+
+    /// How soon records that wait are deleted, in seconds, where it is soonest: (position − start) ÷ the records a second
+    /// by which the log's start moves. Infinite where nothing waits or the start stands still, 0 where records were
+    /// deleted already; None before anything is known.
+    pub fn seconds_to_data_loss(&self) -> Option<f64> {
+        self.partitions.iter().map(|partition| self.seconds_to_loss_in(partition)).min_by(f64::total_cmp)
+    }
+
+    fn seconds_to_loss_in(&self, partition: &PartitionState) -> f64 {
+        let Some(position) = partition.position.filter(|_| partition.lag() > 0) else { return f64::INFINITY };
+        if position < partition.start {
+            return 0.0;
+        }
+        let pace = self.starts.get(&partition.key()).map_or(0.0, Growth::per_second);
+        if pace > 0.0 { (position - partition.start) as f64 / pace } else { f64::INFINITY }
     }
 }
 
@@ -120,5 +155,41 @@ mod tests {
         assert!(track.is_current(second(6)) && !track.is_current(second(7)));
         track.look(vec![state(0, Some(20), 30)], second(9));
         assert_eq!(track.shard(0).unwrap(), Progress { moved: second(9), input: Some(second(9)) });
+    }
+
+    /// Looks once a second, while the log's start moves by this much every ten minutes.
+    fn retained(track: &mut Track, seconds: std::ops::Range<u64>, step: i64, position: i64, end: i64) {
+        for now in seconds {
+            let start = 1_000_000 + (now / 600) as i64 * step;
+            let slow =
+                PartitionState { topic: "in".into(), partition: 0, shard: 0, position: Some(position), start, end };
+            let read = PartitionState { partition: 1, position: Some(start), end: start, ..slow.clone() };
+            track.look(vec![slow, read], Duration::from_secs(now));
+        }
+    }
+
+    #[test]
+    fn data_is_lost_when_the_logs_start_reaches_the_position() {
+        let mut track = Track::default();
+        assert_eq!(track.seconds_to_data_loss(), None);
+        retained(&mut track, 0..600, 6_000, 1_100_000, 9_000_000);
+        assert_eq!(track.seconds_to_data_loss(), Some(f64::INFINITY), "the start has not moved yet");
+        retained(&mut track, 600..36_001, 6_000, 2_000_000, 9_000_000);
+        // 10 records a second; the start is at 1,360,000.
+        let seconds = track.seconds_to_data_loss().unwrap();
+        assert!((55_000.0..70_000.0).contains(&seconds), "{seconds}");
+        retained(&mut track, 36_001..36_002, 6_000, 1_360_000, 9_000_000);
+        assert_eq!(track.seconds_to_data_loss(), Some(0.0), "what is read next is deleted next");
+    }
+
+    #[test]
+    fn nothing_is_lost_where_nothing_waits_and_what_is_deleted_is_lost() {
+        let mut track = Track::default();
+        retained(&mut track, 0..3_000, 6_000, 1_100_000, 1_100_000);
+        assert_eq!(track.seconds_to_data_loss(), Some(f64::INFINITY));
+        track.look(vec![state(0, None, 30)], Duration::from_secs(3_001));
+        assert_eq!(track.seconds_to_data_loss(), Some(f64::INFINITY), "there is no position yet");
+        track.look(vec![state(0, Some(9), 30)], Duration::from_secs(3_002));
+        assert_eq!(track.seconds_to_data_loss(), Some(0.0), "the start is at 10");
     }
 }

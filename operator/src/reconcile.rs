@@ -3,6 +3,10 @@
 //! Everything is observed from memory: watched objects and reports. Everything is decided by pure functions. Only what
 //! differs is written. An error ends this reconcile and causes another one; it never concerns another Pipeline.
 
+mod measure;
+mod steps;
+mod workers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +15,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use millstream_crds::pipeline::Mode;
-use millstream_crds::report::{ShardPhase, WorkerReport};
+use millstream_crds::report::ShardPhase;
 use millstream_crds::{Pipeline, PipelineAssignment};
 use sha2::{Digest, Sha256};
 
+pub use self::steps::Laps;
 use crate::apply::{ApplyError, Writer};
 use crate::build::{self, Owned, labels};
 use crate::check::check;
@@ -22,17 +27,18 @@ use crate::compile::CompileError;
 use crate::context::Context;
 use crate::decide::assign::assign;
 use crate::decide::assignment::{Assignment, AssignmentError, Shard};
-use crate::decide::liveness::{self, Judge, Judgement, LastReport, Observed, Patience};
+use crate::decide::durations::Arrival;
 use crate::decide::moves::Move;
 use crate::decide::quarantine::{self, Verdict};
 use crate::decide::status::{Facts, PodFact, Refused, is_true};
-use crate::decide::view::{Standing, View, Worker};
+use crate::decide::view::{Standing, View};
 use crate::decide::{rollout, surplus};
 use crate::deletion;
 use crate::kafka::{self, Observer};
 use crate::memory::Memory;
-use crate::observe::{has_ended, trouble};
-use crate::progress::PartitionState;
+use crate::metrics::{Outcome, Step};
+use crate::observe::trouble;
+use crate::progress::Track;
 use crate::reports::{PipelineKey, Seen};
 use crate::secrets;
 use crate::tell::tell;
@@ -63,18 +69,18 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
-    /// The outcome's name in metrics.
-    pub fn outcome(&self) -> &'static str {
+    /// How the reconcile ended.
+    pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Apply(error) if error.is_conflict() => "conflict",
-            _ => "error",
+            Self::Apply(error) if error.is_conflict() => Outcome::Conflict,
+            _ => Outcome::Error,
         }
     }
 }
 
 /// Makes one Pipeline what it should be.
 pub async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let key = PipelineKey { namespace: pipeline.namespace().unwrap_or_default(), name: pipeline.name_any() };
+    let key = PipelineKey::of(&*pipeline);
     if pipeline.metadata.deletion_timestamp.is_some() {
         return deletion::carry_out(&pipeline, &key, &context).await;
     }
@@ -83,15 +89,18 @@ pub async fn reconcile(pipeline: Arc<Pipeline>, context: Arc<Context>) -> Result
     }
     let memory = context.memory(&key);
     let mut memory = memory.lock().await;
-    let owned = check(&pipeline, &context, &mut memory).await?;
+    let mut laps = Laps::begin(&context.metrics);
+    let owned = laps.ended(Step::Compile, check(&pipeline, &context, &mut memory).await)?;
     if let Ok(owned) = &owned {
         look_at_kafka(owned, &key, &context, &mut memory).await;
     }
-    let scene = observe(&pipeline, &key, &context, &mut memory)?;
-    let plan = decide(&pipeline, owned, scene, &context, &mut memory);
-    apply(&plan, &key, &context, &mut memory).await?;
-    count(&plan, &key, &context);
-    tell(&pipeline, &plan.facts, &context, &mut memory).await?;
+    laps.passed(Step::Kafka);
+    let scene = laps.ended(Step::Observe, observe(&pipeline, &key, &context, &mut memory))?;
+    let plan = decide(&pipeline, owned, scene, &key, &context, &mut memory);
+    laps.passed(Step::Decide);
+    measure::measure(&plan, &key, &context);
+    laps.ended(Step::Apply, apply(&plan, &key, &context, &mut memory).await)?;
+    laps.ended(Step::Status, tell(&pipeline, &plan.facts, &key, &context, &mut memory).await)?;
     context.succeeded(&key);
     Ok(Action::requeue(plan.look_again))
 }
@@ -105,7 +114,7 @@ async fn look_at_kafka(owned: &Owned, key: &PipelineKey, context: &Context, memo
         return;
     }
     memory.observer_checked = Some(Instant::now());
-    let secrets = match secrets::read(&context.client, owned).await {
+    let secrets = match secrets::read(&context.server, owned).await {
         Ok(secrets) => secrets,
         Err(error) => return tracing::debug!(pipeline = owned.name(), "positions cannot be looked at: {error}"),
     };
@@ -178,8 +187,11 @@ struct Plan {
     assignment: Assignment,
     assignment_changed: bool,
     moves: Vec<Move>,
+    /// Moves that have come to their end.
+    arrivals: Vec<Arrival>,
     facts: Facts,
-    partitions: Vec<PartitionState>,
+    /// The positions in Kafka.
+    track: Track,
     report_age: Duration,
     look_again: Duration,
 }
@@ -188,11 +200,12 @@ fn decide(
     pipeline: &Pipeline,
     owned: Result<Owned, Refused>,
     scene: Scene,
+    key: &PipelineKey,
     context: &Context,
     memory: &mut Memory,
 ) -> Plan {
     let wanted = wanted_replicas(pipeline);
-    let mut view = view(pipeline, &scene, context, memory);
+    let mut view = view(pipeline, &scene, key, context, memory);
     let target = owned.as_ref().map(|owned| owned.revision().as_str().to_owned()).ok();
     let current = pipeline.status.as_ref().and_then(|status| status.active_revision.clone());
     let target = target.or_else(|| current.clone()).unwrap_or_default();
@@ -212,6 +225,10 @@ fn decide(
         (wanted, true) => rollout::replicas(&scene.assignment, wanted, there, &too_many),
         (wanted, false) => wanted,
     };
+    if wanted == 0 {
+        memory.durations.clear();
+    }
+    let arrivals = memory.durations.finish(&scene.assignment, &view);
     let at_rest = scene.pods.is_empty() && (pipeline.spec.suspend || owned.is_err());
     Plan {
         facts: facts(pipeline, &owned, &scene, &view, &assignment, wanted),
@@ -222,10 +239,11 @@ fn decide(
         over: over(&scene, &view, &target),
         assignment_changed: assignment.generation != scene.assignment.generation,
         report_age: scene.reports.values().map(|seen| seen.at.elapsed()).max().unwrap_or_default(),
-        partitions: scene.kafka.track.partitions,
+        track: scene.kafka.track,
         stored: scene.stored,
         assignment,
         moves,
+        arrivals,
         look_again: if at_rest { LOOK_RARELY } else { soon(due, context.now()) },
     }
 }
@@ -281,68 +299,19 @@ fn with_all_shards(assignment: &Assignment, shards: u32) -> Assignment {
     assignment
 }
 
-fn view(pipeline: &Pipeline, scene: &Scene, context: &Context, memory: &Memory) -> View {
-    let now = context.now();
-    let patience = patience(pipeline);
-    let silences = context.reports.silences(Instant::now());
-    let overdue = silences.iter().filter(|silence| **silence > patience.worker_timeout).count();
-    let cut_off = liveness::is_cut_off(overdue, silences.len());
-    let judge = Judge { now, leader_since: Duration::ZERO, cut_off };
-    let workers = scene.pods.iter().map(|(name, pod)| {
-        let remembered = memory.worker(name);
-        let report = scene.reports.get(name).map(|seen| LastReport {
-            at: context.since_epoch(seen.at),
-            next: Duration::from_millis(seen.report.next_report_millis),
-            leaving: seen.report.leaving,
-        });
-        let observed = Observed {
-            pod: presence(pod),
-            seen: remembered.seen,
-            ended: remembered.ended,
-            report,
-            shards: memory.progress(name, &scene.kafka.track),
-        };
-        let judgement = liveness::judge(&observed, &patience, &judge);
-        (name.clone(), worker(pod, judgement, scene.reports.get(name).map(|seen| &seen.report)))
-    });
+fn view(pipeline: &Pipeline, scene: &Scene, key: &PipelineKey, context: &Context, memory: &Memory) -> View {
+    let judged = workers::judge(pipeline, scene, key, context, memory);
     let reported = scene.reports.values().find_map(|seen| seen.report.shard_count);
     let listed = scene.assignment.shards.len() as u32;
     View {
-        now,
+        now: judged.at,
         shards: if listed > 0 { listed } else { reported.unwrap_or(0) },
         revision: String::new(),
-        workers: workers.collect(),
+        workers: judged.workers,
         loads: memory.loads.taken().clone(),
         pending: memory.pending.all(),
-        verdict: quarantine::judge(&memory.deaths, now),
-        hold: cut_off,
-    }
-}
-
-fn patience(pipeline: &Pipeline) -> Patience {
-    let parse = |text: &str| build::duration::parse(text).unwrap_or(Duration::from_secs(5));
-    Patience {
-        worker_timeout: parse(&pipeline.spec.worker_timeout),
-        interval: parse(&pipeline.spec.checkpoint.interval),
-    }
-}
-
-fn worker(pod: &Pod, judgement: Judgement, report: Option<&WorkerReport>) -> Worker {
-    Worker {
-        standing: judgement.standing,
-        why: judgement.message,
-        revision: pod.labels().get(labels::REVISION).cloned().unwrap_or_default(),
-        chain_hash: report.map(|report| report.chain_hash.clone()),
-        wanted: true,
-        generation: report.map_or(0, |report| report.generation),
-        shards: report.iter().flat_map(|r| &r.shards).map(|shard| (shard.shard, shard.phase)).collect(),
-    }
-}
-
-fn presence(pod: &Pod) -> liveness::Pod {
-    match has_ended(pod) {
-        true => liveness::Pod::Ended,
-        false => liveness::Pod::Present { deleted: pod.metadata.deletion_timestamp.is_some() },
+        verdict: quarantine::judge(&memory.deaths, judged.at),
+        hold: judged.cut_off,
     }
 }
 
@@ -381,21 +350,14 @@ fn facts(
         reports: scene.reports.iter().map(|(name, seen)| (name.clone(), seen.report.clone())).collect(),
         verdict: view.verdict.clone(),
         partitions: scene.kafka.track.partitions.clone(),
+        deletion: None,
         lag: scene.kafka.track.lag(),
         last_scaling: None,
-        deletion: None,
     }
 }
 
-/// What is told of a Pipeline in metrics.
-fn count(plan: &Plan, key: &PipelineKey, context: &Context) {
-    let unowned = plan.assignment.shards.iter().filter(|shard| shard.owner.is_none()).count();
-    context.metrics.pipeline(&key.namespace, &key.name, unowned, plan.report_age);
-    context.metrics.lag(&key.namespace, &key.name, &plan.partitions);
-}
-
 async fn apply(plan: &Plan, key: &PipelineKey, context: &Context, memory: &mut Memory) -> Result<(), ApplyError> {
-    let writer = Writer::new(context.client.clone(), &key.namespace);
+    let writer = Writer::new(&context.server, &key.namespace);
     if let Some(owned) = &plan.owned {
         apply_assignment(plan, owned, &writer, context, key, memory).await?;
         for pod in &plan.cheap {
@@ -423,10 +385,7 @@ async fn apply_assignment(
     if plan.assignment_changed {
         writer.replace_assignment(stored, plan.assignment.to_spec(owned.uid())).await?;
         memory.pending.observe(&plan.assignment, context.now());
-        for moved in &plan.moves {
-            tracing::info!(pipeline = %owned.name(), shard = moved.shard, reason = %moved.reason, "{}", moved.message);
-            context.metrics.moved(&moved.reason.to_string());
-        }
+        measure::moved(plan, key, context, memory);
     }
     context.reports.assigned(key, plan.assignment.generation);
     Ok(())

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::StreamExt;
@@ -19,6 +19,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::api::ApiServer;
 use crate::backoff::delay;
 use crate::build::WorkerSettings;
 use crate::certificate::{Certificate, certificate};
@@ -51,7 +52,7 @@ type Asked = Shared<BoxFuture<'static, ()>>;
 
 /// What all parts share, and what a new leader begins with.
 struct Parts {
-    client: Client,
+    server: ApiServer,
     settings: Arc<Settings>,
     workers: WorkerSettings,
     reports: Arc<Reports>,
@@ -62,12 +63,13 @@ struct Parts {
 async fn work(settings: Arc<Settings>, asked: Asked) -> Result<()> {
     let client = Client::try_default().await.context("there is no way to the API server")?;
     let metrics = Arc::new(Metrics::new()?);
+    let server = ApiServer::new(client, Arc::clone(&metrics));
     let ready = Arc::new(AtomicBool::new(false));
     let mut servers = JoinSet::new();
     let pages = Pages { metrics: Arc::clone(&metrics), ready: Arc::clone(&ready) };
     servers.spawn(http::serve(settings.http, pages));
     let certificate = tokio::select! {
-        certificate = obtain_certificate(&client, &settings) => certificate,
+        certificate = obtain_certificate(&server, &settings) => certificate,
         () = asked.clone() => return Ok(()),
     };
     ready.store(true, Ordering::Release);
@@ -79,10 +81,10 @@ async fn work(settings: Arc<Settings>, asked: Asked) -> Result<()> {
     )?;
     let (news, heard) = unbounded();
     let (reports, leads) = (Arc::<Reports>::default(), Arc::<AtomicBool>::default());
-    let reception = Reception::new(client.clone(), Arc::clone(&reports), Arc::clone(&leads), news);
+    let reception = Reception::new(server.clone(), Arc::clone(&reports), Arc::clone(&leads), news);
     let (address, of_server) = (settings.https, certificate.clone());
     servers.spawn(async move { server::serve(address, &of_server, reception).await });
-    let parts = Parts { client, settings, workers, reports, metrics, leads };
+    let parts = Parts { server, settings, workers, reports, metrics, leads };
     tokio::select! {
         result = take_part(&parts, heard, asked.clone()) => result,
         Some(ended) = servers.join_next() => ended?.context("a server has ended"),
@@ -90,11 +92,11 @@ async fn work(settings: Arc<Settings>, asked: Asked) -> Result<()> {
 }
 
 /// Without a certificate no worker can report: it is waited for.
-async fn obtain_certificate(client: &Client, settings: &Settings) -> Certificate {
+async fn obtain_certificate(server: &ApiServer, settings: &Settings) -> Certificate {
     let name = format!("{}-tls", settings.lease_name);
     let mut failures = 0;
     loop {
-        match certificate(client, &settings.namespace, &name, &settings.service_names).await {
+        match certificate(server, &settings.namespace, &name, &settings.service_names).await {
             Ok(certificate) => return certificate,
             Err(error) => {
                 failures += 1;
@@ -107,7 +109,7 @@ async fn obtain_certificate(client: &Client, settings: &Settings) -> Certificate
 
 /// Leads whenever the Lease says so, and gives it back at the end.
 async fn take_part(parts: &Parts, mut heard: UnboundedReceiver<ObjectRef<Guarded>>, mut asked: Asked) -> Result<()> {
-    let candidate = leader::candidate(&parts.client, &parts.settings).await.context("the Lease cannot be used")?;
+    let candidate = leader::candidate(&parts.server, &parts.settings).await.context("the Lease cannot be used")?;
     let (mut lead, task) = candidate.watch().await;
     let mut leading: Option<Lead> = None;
     let mut task = std::pin::pin!(task);
@@ -159,24 +161,25 @@ impl Lead {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
         };
-        let mut scopes = Vec::new();
+        let (mut scopes, epoch) = (Vec::new(), Instant::now());
         for namespace in namespaces {
             let (changed, news) = unbounded();
-            let stores = watch(&parts.client, namespace.as_deref(), &changed, &mut tasks);
+            let stores = watch(&parts.server, namespace.as_deref(), &changed, &mut tasks);
             let context = Context::new(
-                parts.client.clone(),
+                parts.server.clone(),
                 Arc::clone(&parts.settings),
                 parts.workers.clone(),
                 stores,
                 Arc::clone(&parts.reports),
                 Arc::clone(&parts.metrics),
+                epoch,
             );
             tasks.spawn(controller::run(Arc::new(context), namespace.clone(), news));
             scopes.push((namespace, changed));
         }
         parts.leads.store(true, Ordering::Release);
         parts.metrics.leads(true);
-        if let Err(error) = leader::label(&parts.client, &parts.settings).await {
+        if let Err(error) = leader::label(&parts.server, &parts.settings).await {
             tracing::warn!("this pod cannot be labelled as the leader's: {error}; workers may not find it");
         }
         Self { leads: Arc::clone(&parts.leads), metrics: Arc::clone(&parts.metrics), scopes, _tasks: tasks }

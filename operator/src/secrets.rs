@@ -4,11 +4,11 @@
 //! them.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
 use millstream::kafka::SecretStore;
 use millstream::kafka::secrets::SecretValues;
 use sha2::{Digest, Sha256};
 
+use crate::api::{ApiServer, Verb};
 use crate::build::Owned;
 
 /// Secrets as they are now.
@@ -21,11 +21,11 @@ pub struct Secrets {
 }
 
 /// Reads the Secrets of a Pipeline; those that are missing are left out, and whoever needs them says so.
-pub async fn read(client: &Client, owned: &Owned) -> Result<Secrets, kube::Error> {
-    let api = Api::<Secret>::namespaced(client.clone(), owned.namespace());
+pub async fn read(server: &ApiServer, owned: &Owned) -> Result<Secrets, kube::Error> {
+    let api = server.namespaced::<Secret>(owned.namespace());
     let (mut values, mut versions) = (SecretValues::new(), Sha256::new());
     for name in owned.secrets() {
-        let Some(secret) = api.get_opt(name).await? else { continue };
+        let Some(secret) = server.ask::<Secret, _>(Verb::Get, api.get_opt(name)).await? else { continue };
         versions.update(name.as_bytes());
         versions.update(secret.metadata.resource_version.unwrap_or_default().as_bytes());
         let keys = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));

@@ -94,8 +94,8 @@ impl<'a> Draft<'a> {
             if self.view.now < quarantine.until && shard.destination().is_some() {
                 let from = shard.owner.clone();
                 *shard = Shard { started: shard.started, ..Shard::default() };
-                let message = quarantine.message.clone();
-                self.moves.push(Move { shard: number, from, to: None, reason: Reason::Quarantine, message });
+                let why = quarantine.message.clone();
+                self.moves.push(Move { shard: number, from, to: None, reason: Reason::Quarantine, why });
             }
         }
     }
@@ -131,13 +131,11 @@ impl<'a> Draft<'a> {
             self.shards[number as usize].chain_hash = self.chain_hash(to);
             self.shards[number as usize].owner = Some(to.clone());
         }
-        let taker =
-            to.as_ref().map_or("no other worker can have it now".to_owned(), |to| format!("{to} takes it over"));
-        let (reason, message) = match &from {
-            Some(from) => (Reason::OwnerLost, format!("shard {number}: {from} {}; {taker}", self.why(from))),
-            None => (Reason::NoOwner, format!("shard {number} had no owner; {taker}")),
+        let (reason, why) = match &from {
+            Some(from) => (Reason::OwnerLost, self.why(from)),
+            None => (Reason::NoOwner, String::new()),
         };
-        self.moves.push(Move { shard: number, from, to, reason, message });
+        self.moves.push(Move { shard: number, from, to, reason, why });
     }
 
     /// A worker that cannot have what it prepares for does not get it.
@@ -145,10 +143,9 @@ impl<'a> Draft<'a> {
         for number in self.numbers() {
             let Some(next) = &self.shards[number as usize].next else { continue };
             let Some(why) = self.unfit(number, next) else { continue };
-            let message = format!("shard {number} does not go to {next}, which {why}");
             let shard = &mut self.shards[number as usize];
             let (from, to) = (shard.next.take(), shard.owner.clone());
-            self.moves.push(Move { shard: number, from, to, reason: Reason::TakenBack, message });
+            self.moves.push(Move { shard: number, from, to, reason: Reason::TakenBack, why });
         }
     }
 
@@ -174,12 +171,7 @@ impl<'a> Draft<'a> {
             shard.next = None;
             shard.former.clone_from(&former);
             shard.chain_hash = chain_hash;
-            let former = former.unwrap_or_default();
-            let message = match reason {
-                Reason::Prepared => format!("shard {number}: {next} is prepared; {former} hands it over"),
-                _ => format!("shard {number}: {next} is not prepared after 5 s; {former} hands it over regardless"),
-            };
-            self.moves.push(Move { shard: number, from: Some(former), to: Some(next), reason, message });
+            self.moves.push(Move { shard: number, from: former, to: Some(next), reason, why: String::new() });
         }
     }
 
@@ -204,7 +196,7 @@ impl<'a> Draft<'a> {
         for number in away {
             let Some((reason, why)) = self.must_go(number) else { continue };
             let Some(to) = self.lightest(number).map(str::to_owned) else { continue };
-            self.prepare(number, to, reason, &why);
+            self.prepare(number, to, reason, why);
         }
     }
 
@@ -238,7 +230,7 @@ impl<'a> Draft<'a> {
         while under_way < BALANCE_MOVES {
             let Some((number, to, reason)) = self.spread_suspects().or_else(|| self.level_loads()) else { return };
             let why = if reason == Reason::Load { "has less to do" } else { "has fewer of those that are suspected" };
-            self.prepare(number, to.to_owned(), reason, &format!("{to} {why}"));
+            self.prepare(number, to.to_owned(), reason, format!("{to} {why}"));
             under_way += 1;
         }
     }
@@ -270,12 +262,11 @@ impl<'a> Draft<'a> {
         (!self.view.is_quarantined(number)).then_some((number, owner))
     }
 
-    fn prepare(&mut self, number: u32, to: String, reason: Reason, why: &str) {
+    fn prepare(&mut self, number: u32, to: String, reason: Reason, why: String) {
         let shard = &mut self.shards[number as usize];
         shard.next = Some(to.clone());
         let from = shard.owner.clone();
-        let message = format!("shard {number} moves from {} to {to}: {why}", from.as_deref().unwrap_or_default());
-        self.moves.push(Move { shard: number, from, to: Some(to), reason, message });
+        self.moves.push(Move { shard: number, from, to: Some(to), reason, why });
     }
 
     fn lightest(&self, number: u32) -> Option<&'a str> {

@@ -4,6 +4,8 @@
 //! pods, reports, positions ─► liveness ─► Judgement of each worker ─┐
 //! processes that ended ─────► quarantine ─► Verdict ────────────────┼─► View ─► assign ─► Decision
 //! PipelineAssignment ───────► assignment, pending ──────────────────┘
+//!
+//! moves of Decisions ─► notices, durations ─► what is told and measured of them
 //! ```
 //!
 //! Nothing here reads a clock: times are durations since one epoch, which the caller chooses. Whatever is decided
@@ -13,10 +15,12 @@ pub mod assign;
 pub mod assignment;
 mod balance;
 pub mod deletion;
+pub mod durations;
 mod homes;
 pub mod liveness;
 pub mod loads;
 pub mod moves;
+pub mod notices;
 pub mod pending;
 pub mod quarantine;
 pub mod rollout;

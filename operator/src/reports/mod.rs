@@ -3,14 +3,20 @@
 //! Lives with the leader; a new one begins with nothing and hears of everybody within a report's time. Reports are
 //! claims: what they say is used to decide what is quick and cheap, never what is safe.
 
+mod roll;
 pub mod server;
 mod tokens;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use kube::ResourceExt;
 use millstream_crds::report::{ShardPhase, WorkerReport};
+
+pub use self::roll::Attendance;
+use self::roll::Roll;
+use crate::decide::liveness::{Judge, LastReport, Observed, Patience};
 
 /// A Pipeline by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +25,13 @@ pub struct PipelineKey {
     pub namespace: String,
     /// The name.
     pub name: String,
+}
+
+impl PipelineKey {
+    /// The key of a Pipeline, whether it could be read or not.
+    pub fn of(pipeline: &impl ResourceExt) -> Self {
+        Self { namespace: pipeline.namespace().unwrap_or_default(), name: pipeline.name_any() }
+    }
 }
 
 /// A worker's last report.
@@ -32,6 +45,14 @@ pub struct Seen {
     pub run_since: Instant,
     /// The process before it, if there was one: when it was last heard of, and what it held or took then.
     pub died: Option<Death>,
+}
+
+impl Seen {
+    /// What a judgement needs of it; `at` is when it came, since the epoch of judgements.
+    pub fn last_report(&self, at: Duration) -> LastReport {
+        let next = Duration::from_millis(self.report.next_report_millis);
+        LastReport { at, next, leaving: self.report.leaving }
+    }
 }
 
 /// The end of a worker's process, as its successor's first report tells it.
@@ -48,6 +69,7 @@ pub struct Death {
 pub struct Reports {
     seen: Mutex<HashMap<PipelineKey, BTreeMap<String, Seen>>>,
     generations: Mutex<HashMap<PipelineKey, i64>>,
+    roll: Roll,
 }
 
 impl Reports {
@@ -86,12 +108,14 @@ impl Reports {
     pub fn clear(&self) {
         lock(&self.seen).clear();
         lock(&self.generations).clear();
+        self.roll.clear();
     }
 
     /// Forgets a Pipeline.
     pub fn forget(&self, key: &PipelineKey) {
         lock(&self.seen).remove(key);
         lock(&self.generations).remove(key);
+        self.roll.forget(key);
     }
 
     /// Notes the newest generation of a Pipeline's assignment, for the answers to its workers.
@@ -104,14 +128,18 @@ impl Reports {
         lock(&self.generations).get(key).copied()
     }
 
-    /// When every worker of every Pipeline was last heard of, and when it said that it would be heard of again.
-    pub fn silences(&self, now: Instant) -> Vec<std::time::Duration> {
+    /// Notes which workers of a Pipeline are there, and how patient it is with them.
+    pub fn expect(&self, key: &PipelineKey, patience: Patience, workers: BTreeMap<String, Observed>) {
+        self.roll.note(key, patience, workers);
+    }
+
+    /// How many of the workers of all Pipelines that should report are late, each by its own Pipeline's patience.
+    pub fn attendance(&self, judge: &Judge, since_epoch: impl Fn(Instant) -> Duration) -> Attendance {
         let seen = lock(&self.seen);
-        let overdue = |seen: &Seen| {
-            let promised = std::time::Duration::from_millis(seen.report.next_report_millis);
-            now.saturating_duration_since(seen.at).saturating_sub(promised)
-        };
-        seen.values().flat_map(BTreeMap::values).map(overdue).collect()
+        self.roll.call(judge, |key, worker| {
+            let seen = seen.get(key)?.get(worker)?;
+            Some(seen.last_report(since_epoch(seen.at)))
+        })
     }
 }
 
@@ -139,11 +167,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use millstream_crds::report::ShardReport;
 
     use super::*;
+    use crate::decide::liveness::{Pod, Progress};
 
     fn report(run: &str, sequence: u64, phase: ShardPhase) -> WorkerReport {
         let shards = vec![ShardReport { shard: 3, phase, ..ShardReport::default() }];
@@ -176,7 +203,37 @@ mod tests {
         let seen = &reports.of(&key())["w"];
         assert_eq!(seen.died, Some(Death { at: later, shards: vec![3] }));
         assert_eq!(seen.run_since, later);
-        let silence = reports.silences(later + Duration::from_secs(7));
-        assert_eq!(silence, [Duration::from_secs(7)]);
+    }
+
+    fn patience(seconds: u64) -> Patience {
+        Patience { worker_timeout: Duration::from_secs(seconds), interval: Duration::from_millis(500) }
+    }
+
+    /// Workers that were seen at 0 s and own something, so that they should report.
+    fn workers(names: &[&str]) -> BTreeMap<String, Observed> {
+        let (pod, shards) = (Pod::Present { deleted: false }, vec![Progress::default()]);
+        let worker = Observed { pod, shards, ..Observed::default() };
+        names.iter().map(|name| ((*name).to_owned(), worker.clone())).collect()
+    }
+
+    #[test]
+    fn each_worker_is_late_by_its_own_pipelines_patience() {
+        let (reports, start) = (Reports::default(), Instant::now());
+        let patient = PipelineKey { name: "q".into(), ..key() };
+        reports.expect(&key(), patience(5), workers(&["v", "w"]));
+        reports.expect(&patient, patience(60), workers(&["x", "y", "z"]));
+        reports.record(report("a", 1, ShardPhase::Running), start + Duration::from_secs(7));
+        let at = |seconds| {
+            let judge = Judge { now: Duration::from_secs(seconds), leader_since: Duration::ZERO, cut_off: false };
+            let Attendance { overdue, workers } = reports.attendance(&judge, |at| at.saturating_duration_since(start));
+            (overdue, workers)
+        };
+        assert_eq!(at(10), (1, 5), "v is late; w reported 3 s ago");
+        assert_eq!(at(13), (2, 5), "of the impatient pipeline both, and of the other nobody");
+        assert_eq!(at(61), (5, 5));
+        reports.expect(&key(), patience(5), workers(&["w"]));
+        assert_eq!(at(13), (1, 4), "v is gone");
+        reports.forget(&key());
+        assert_eq!(at(13), (0, 3));
     }
 }

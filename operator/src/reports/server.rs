@@ -17,12 +17,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum_server::tls_rustls::RustlsConfig;
 use futures::channel::mpsc::UnboundedSender;
-use kube::Client;
 use kube::runtime::reflector::ObjectRef;
 use millstream_crds::report::{REPORT_PATH, ReportAnswer, WorkerReport};
 
 use super::tokens::Tokens;
 use super::{PipelineKey, Reports};
+use crate::api::ApiServer;
 use crate::certificate::Certificate;
 use crate::observe::Guarded;
 
@@ -42,14 +42,14 @@ pub struct Reception {
 }
 
 impl Reception {
-    /// Checks senders through `client`.
+    /// Checks senders by asking `server`.
     pub fn new(
-        client: Client,
+        server: ApiServer,
         reports: Arc<Reports>,
         leads: Arc<AtomicBool>,
         news: UnboundedSender<ObjectRef<Guarded>>,
     ) -> Self {
-        Self { reports, leads, news, tokens: Arc::new(Tokens::new(client)) }
+        Self { reports, leads, news, tokens: Arc::new(Tokens::new(server)) }
     }
 }
 

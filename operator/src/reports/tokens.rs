@@ -7,12 +7,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
+use kube::Api;
 use kube::api::PostParams;
-use kube::{Api, Client};
 use millstream_crds::report::TOKEN_AUDIENCE;
 use sha2::{Digest, Sha256};
 
 use super::lock;
+use crate::api::{ApiServer, Verb};
 
 /// How long an answer is kept.
 const KEEP: Duration = Duration::from_mins(1);
@@ -32,14 +33,14 @@ pub struct Sender {
 
 /// Asks the API server about tokens.
 pub struct Tokens {
-    api: Api<TokenReview>,
+    server: ApiServer,
     known: Mutex<HashMap<[u8; 32], (Instant, Sender)>>,
 }
 
 impl Tokens {
-    /// Asks through `client`.
-    pub fn new(client: Client) -> Self {
-        Self { api: Api::all(client), known: Mutex::default() }
+    /// Asks `server`.
+    pub fn new(server: ApiServer) -> Self {
+        Self { server, known: Mutex::default() }
     }
 
     /// Whose token it is; None if it is nobody's, or not for the operator.
@@ -52,7 +53,8 @@ impl Tokens {
         }
         let spec = TokenReviewSpec { audiences: Some(vec![TOKEN_AUDIENCE.to_owned()]), token: Some(token.to_owned()) };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let answer = self.api.create(&PostParams::default(), &review).await?;
+        let (api, parameters) = (Api::all(self.server.client()), PostParams::default());
+        let answer = self.server.ask::<TokenReview, _>(Verb::Create, api.create(&parameters, &review)).await?;
         let sender = answer.status.as_ref().and_then(sender);
         let mut known = lock(&self.known);
         known.retain(|_, (at, _)| at.elapsed() < KEEP);

@@ -3,6 +3,7 @@
 //! One cluster and one Kafka for all tests, which run one after another. Where no cluster can be had, the tests are
 //! skipped with the reason; with `CI=true` that is a failure.
 
+mod deletion;
 mod quarantine;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a_batch_comes_to_its_end_and_its_workers_go", batch),
     ("exactly_once_under_faults_of_pods_and_operator", faults),
     ("a_shard_that_takes_its_workers_down_is_quarantined", quarantine::quarantine),
+    ("a_deleted_pipeline_takes_its_topics_along", deletion::deleted_with_its_topics),
     ("uninstalled_it_leaves_only_its_api", uninstall),
 ];
 
@@ -102,7 +104,29 @@ fn from_nothing(site: &Site) -> Result<()> {
     }
     site.kubernetes.kubectl(&["-n", namespace, "scale", "msp/sensors", "--replicas=3"])?;
     site.spread(namespace, "sensors", 3)?;
+    moves_are_told(site, namespace)?;
     site.delete(namespace)
+}
+
+/// What was moved stands in events, and in the metrics of the operator that leads.
+fn moves_are_told(site: &Site, namespace: &str) -> Result<()> {
+    let leader = site.kubernetes.get(SYSTEM, &format!("lease/{RELEASE}"), "{.spec.holderIdentity}")?;
+    let page = format!("/api/v1/namespaces/{SYSTEM}/pods/{leader}:8080/proxy/metrics");
+    let (mut events, mut metrics) = (String::new(), String::new());
+    let told = wait::until_true("the moves to be told", GUARD, || {
+        events = site.kubernetes.kubectl(&["-n", namespace, "get", "events.events.k8s.io", "-o", "wide"])?;
+        metrics = site.kubernetes.kubectl(&["get", "--raw", &page])?;
+        let noted = ["NoOwner", "shards 0, 1, 2, 3 had no owner", "Load", "has less to do"];
+        let counted = [
+            "millstream_operator_move_duration_seconds_count{reason=\"NoOwner\"}",
+            "millstream_operator_move_duration_seconds_count{reason=\"Load\"}",
+            "millstream_operator_reconcile_step_duration_seconds_count{step=\"apply\"}",
+            "millstream_operator_api_requests_total{code=\"ok\",resource=\"pipelines\",verb=\"patch\"}",
+            "millstream_operator_data_loss_seconds{namespace=\"from-nothing\",pipeline=\"sensors\"} inf",
+        ];
+        Ok(noted.iter().all(|word| events.contains(word)) && counted.iter().all(|series| metrics.contains(series)))
+    });
+    told.with_context(|| format!("{events}\n{metrics}"))
 }
 
 const PASS: &str = "\

@@ -12,7 +12,7 @@ pub struct Definition {
     pub name: &'static str,
     /// The kind of metric.
     pub kind: Kind,
-    /// Labels besides `pipeline`.
+    /// The labels, besides those that all series of a registry have.
     pub labels: &'static [&'static str],
     /// What it says, in one sentence.
     pub help: &'static str,
@@ -40,11 +40,13 @@ impl Kind {
     }
 }
 
-const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
+/// The definition of a counter.
+pub const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
     Definition { name, kind: Kind::Counter, labels, help }
 }
 
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
+/// The definition of a gauge.
+pub const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
     Definition { name, kind: Kind::Gauge, labels, help }
 }
 

@@ -16,7 +16,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Histogram, IntCounter, TextEncoder};
 
-pub use self::definitions::{ALL, Definition, Kind};
+pub use self::definitions::{ALL, Definition, Kind, counter, gauge};
 use self::families::Families;
 use self::histogram::WeightedHistogram;
 use crate::records::Reason;

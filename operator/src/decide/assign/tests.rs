@@ -369,7 +369,7 @@ fn a_generation_that_workers_are_ahead_of_is_jumped_over() {
 fn people_are_told_what_moves_and_why() {
     let told = |shards: &str, view: &View| {
         let moves = assign(&assignment(shards), view).moves;
-        moves.into_iter().map(|done| (done.reason, done.message)).collect::<Vec<_>>()
+        moves.into_iter().map(|done| (done.reason, done.message())).collect::<Vec<_>>()
     };
     let cases = [
         ("-", "b", Reason::NoOwner, "shard 0 had no owner; b takes it over"),
