@@ -70,9 +70,7 @@ impl Events {
     }
 
     fn client_error(&self, error: KafkaError) {
-        // A broker that refuses our certificate says so in a TLS alert, which librdkafka reports as a broken connection.
-        let alert = error.message.contains("SSL alert number");
-        let error = if alert { KafkaError { code: Code::SSL, ..error } } else { error };
+        let error = KafkaError { code: code_of(&error), ..error };
         self.metrics.client_error(&format!("{:?}", error.code));
         let mut state = self.state();
         // A refused login is followed by "all brokers are down", which explains nothing.
@@ -94,6 +92,17 @@ impl Events {
             None => state.undelivered = Some(Undelivered { error, records: 1 }),
         }
     }
+}
+
+/// An error's code, where librdkafka tells a refusal and a broken connection apart in its words only.
+fn code_of(error: &KafkaError) -> Code {
+    // A broker that refuses our certificate says so in a TLS alert.
+    if error.message.contains("SSL alert number") {
+        return Code::SSL;
+    }
+    // A broker that stopped while the mechanism was agreed on has refused nothing.
+    let local = error.code == Code::Authentication && error.message.contains("mechanism handshake failed: Local:");
+    if local { Code::BrokerTransportFailure } else { error.code }
 }
 
 /// A librdkafka handle.
@@ -324,5 +333,24 @@ unsafe extern "C" fn on_delivery(_: *mut rd::rd_kafka_t, message: *const rd::rd_
         if let Some(events) = events(opaque) {
             events.record_failed(KafkaError::new(doing, Code::from(message.err), super::describe(message.err)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_from_a_connection_that_broke() {
+        let code = |code, words: &str| code_of(&KafkaError::new("talk to the brokers", code, words));
+        let alert = "b:9093: SSL routines::tlsv13 alert certificate required: SSL alert number 116";
+        assert_eq!(code(Code::BrokerTransportFailure, alert), Code::SSL);
+        let cut = "b:9093: SASL SCRAM-SHA-512 mechanism handshake failed: Local: Broker transport failure: broker's supported mechanisms: ";
+        assert_eq!(code(Code::Authentication, cut), Code::BrokerTransportFailure);
+        let unsupported = "b:9093: SASL PLAIN mechanism handshake failed: Broker: Unsupported SASL mechanism: broker's supported mechanisms: GSSAPI";
+        assert_eq!(code(Code::Authentication, unsupported), Code::Authentication);
+        let password =
+            "b:9093: SASL authentication error: Authentication failed during authentication due to invalid credentials";
+        assert_eq!(code(Code::Authentication, password), Code::Authentication);
     }
 }
