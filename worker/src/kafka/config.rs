@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::secrets::{SecretError, SecretStore};
 use crate::plan::pipeline::{Connection, SaslMechanism};
 
-/// What all clients of one connection share. `Debug` shows no value, since some are secrets.
-#[derive(Clone)]
+/// What all clients of one connection share. `Debug` shows no value, since some are secrets. Two are equal if their
+/// clients would be: so a secret that was written again without a change is none that changed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientConfig {
     /// The connection's name, for messages.
     pub connection: String,

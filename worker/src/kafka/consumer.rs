@@ -181,6 +181,11 @@ impl Consumer {
         &self.partitions
     }
 
+    /// Whether brokers have refused the client, and nobody has taken that error yet.
+    pub fn is_refused(&self) -> bool {
+        self.client.events().is_refused()
+    }
+
     /// The last error that the client told, if any since the last look.
     pub fn take_error(&self) -> Option<KafkaError> {
         self.client.events().take_error()

@@ -121,6 +121,11 @@ impl Producer {
         self.client.events().take_undelivered()
     }
 
+    /// Whether brokers have refused the client, and nobody has taken that error yet.
+    pub fn is_refused(&self) -> bool {
+        self.client.events().is_refused()
+    }
+
     /// The last error that the client told.
     pub fn take_error(&self) -> Option<KafkaError> {
         self.client.events().take_error()

@@ -60,11 +60,13 @@ pub enum TakeoverReason {
     Error,
     /// The assignment gave the shard to this process.
     Assigned,
+    /// The secrets of the shard's clients have changed.
+    Rotation,
 }
 
 impl TakeoverReason {
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::Start, Self::Fenced, Self::Error, Self::Assigned];
+    pub const ALL: [Self; 5] = [Self::Start, Self::Fenced, Self::Error, Self::Assigned, Self::Rotation];
 
     /// The label's text.
     pub fn as_str(self) -> &'static str {
@@ -73,6 +75,7 @@ impl TakeoverReason {
             Self::Fenced => "fenced",
             Self::Error => "error",
             Self::Assigned => "assigned",
+            Self::Rotation => "rotation",
         }
     }
 }

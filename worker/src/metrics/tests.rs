@@ -84,6 +84,16 @@ fn the_page_lists_every_metric() {
     assert_eq!(rows, expected, "docs/metrics.md and metrics/definitions.rs differ");
 }
 
+#[test]
+fn the_page_names_every_outcome_and_reason() {
+    let page = include_str!("../../../docs/metrics.md");
+    let outcomes = TransactionOutcome::ALL.map(TransactionOutcome::as_str);
+    let reasons = TakeoverReason::ALL.map(TakeoverReason::as_str);
+    for word in outcomes.into_iter().chain(reasons).chain(Reason::ALL.map(Reason::as_str)) {
+        assert!(page.contains(&format!("`{word}`")), "docs/metrics.md does not name `{word}`");
+    }
+}
+
 /// The text with the labels of each series in alphabetical order.
 fn sorted(text: &str) -> String {
     let sort = |line: &str| match line.split_once('{').zip(line.rsplit_once('}')) {

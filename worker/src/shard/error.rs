@@ -13,6 +13,10 @@ pub enum Trouble {
     Restart(String),
     /// Another producer has the transactional id, or its epoch ended.
     Fenced(KafkaError),
+    /// Brokers refuse the user, the certificate, or what they may do: over only if the secrets are the same as before.
+    Denied(KafkaError),
+    /// The clients are of secrets that have been replaced; take the shard over again with new ones.
+    Renew,
     /// Another process has taken the pipeline over.
     Lost(String),
     /// It makes no sense to go on before a person has done something.
@@ -26,7 +30,7 @@ impl From<KafkaError> for Trouble {
     fn from(error: KafkaError) -> Self {
         match error.class {
             Class::Fenced => Self::Fenced(error),
-            _ if error.is_denied() => Self::Stop(error.to_string()),
+            _ if error.is_denied() => Self::Denied(error),
             _ if error.is_lost_producer() => Self::Restart(error.to_string()),
             Class::Abort => Self::Abort(error),
             Class::Fatal | Class::Retriable | Class::Other => Self::Restart(error.to_string()),
@@ -48,6 +52,7 @@ mod tests {
         assert!(matches!(trouble(Code::Unknown, Class::Other), Trouble::Restart(_)));
         assert!(matches!(trouble(Code::OutOfOrderSequenceNumber, Class::Fatal), Trouble::Restart(_)));
         assert!(matches!(trouble(Code::InvalidProducerIdMapping, Class::Abort), Trouble::Restart(_)));
-        assert!(matches!(trouble(Code::TopicAuthorizationFailed, Class::Abort), Trouble::Stop(_)));
+        assert!(matches!(trouble(Code::TopicAuthorizationFailed, Class::Abort), Trouble::Denied(_)));
+        assert!(matches!(trouble(Code::Authentication, Class::Fatal), Trouble::Denied(_)));
     }
 }

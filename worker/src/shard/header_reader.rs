@@ -82,16 +82,15 @@ fn bound(
     isolation: Isolation,
 ) -> Result<i64, Trouble> {
     let shared: &Shared = &identity.shared;
-    let admin = &shared.admins[shared.home()];
     loop {
-        let answer = admin.list_offsets(std::slice::from_ref(partition), spec, isolation);
+        let answer = shared.admin().list_offsets(std::slice::from_ref(partition), spec, isolation);
         let error = match answer.map(|mut answers| answers.pop()) {
             Ok(Some(Ok(offset))) => return Ok(offset),
             Ok(Some(Err(error))) | Err(error) => error,
             Ok(None) => continue,
         };
         if error.is_denied() {
-            return Err(Trouble::Stop(error.to_string()));
+            return Err(Trouble::Denied(error));
         }
         shared.set_state(identity.id, ShardState::Waiting(error.to_string()));
         if identity.tenure.sleep(Duration::from_millis(200)) {
@@ -123,6 +122,9 @@ fn read_from(
         if asked() {
             return Err(Trouble::Asked);
         }
+        if consumer.is_refused() && identity.is_outdated() {
+            return Err(Trouble::Renew);
+        }
         if moved.elapsed() > STALLED {
             return Err(Trouble::Restart(stalled(consumer, partition, position, end)));
         }
@@ -132,7 +134,7 @@ fn read_from(
 
 fn check_event(event: &ConsumerEvent) -> Result<(), Trouble> {
     match event {
-        ConsumerEvent::Error(error) if error.is_denied() => Err(Trouble::Stop(error.to_string())),
+        ConsumerEvent::Error(error) if error.is_denied() => Err(Trouble::Denied(error.clone())),
         // The log's start moved on in between; the next takeover asks for it again.
         ConsumerEvent::PositionLost { error, .. } => Err(Trouble::Restart(error.to_string())),
         ConsumerEvent::Error(error) => {

@@ -24,6 +24,7 @@ mod prepare;
 pub mod removal;
 mod resolve;
 pub mod restore;
+mod rotation;
 mod run;
 pub mod runner;
 #[expect(clippy::module_inception, reason = "the room and its main type have one name")]

@@ -172,7 +172,7 @@ impl Shard<'_> {
         Some(if error.is_refused_record() {
             Trouble::Refused(error)
         } else if error.is_denied() {
-            Trouble::Stop(error.to_string())
+            Trouble::Denied(error)
         } else {
             Trouble::Restart(error.to_string())
         })

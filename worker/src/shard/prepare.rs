@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::memory::Budget;
 use super::ownership::Ownership;
 use super::placement::default_shards;
+use super::rotation::{AfterDenial, LOOK_EVERY, Rotation};
 use super::runner::RunOptions;
 use super::shared::{Confirm, PositionBoard, Shared, StopFlag};
 use super::state_topic::{create, describe, verify};
@@ -13,7 +14,7 @@ use super::status::{ShardState, StatusBoard};
 use super::topology::TopologyCell;
 use super::watcher::{TopicWatcher, cluster_id};
 use crate::health::Watchdog;
-use crate::kafka::{Admin, ClientConfig, KafkaError, TopicDescription};
+use crate::kafka::{Admin, KafkaError, TopicDescription};
 use crate::metrics::Metrics;
 use crate::plan::CompiledPipeline;
 use crate::plan::pipeline::{Delivery, state_topic};
@@ -35,18 +36,63 @@ pub struct Prepared {
     pub status: Arc<StatusBoard>,
 }
 
+/// Why preparing did not succeed.
+enum Unready {
+    /// Brokers refuse the user, the certificate, or what they may do.
+    Denied(KafkaError),
+    /// Something else that waiting does not mend, in words for a person.
+    Stop(String),
+}
+
+impl From<KafkaError> for Unready {
+    fn from(error: KafkaError) -> Self {
+        if error.is_denied() { Self::Denied(error) } else { Self::Stop(error.to_string()) }
+    }
+}
+
+impl From<String> for Unready {
+    fn from(why: String) -> Self {
+        Self::Stop(why)
+    }
+}
+
+/// What the shards share, and the watcher to be started.
+type Ready = (Arc<Shared>, TopicWatcher);
+
 /// What the shards share, and the watcher to be started; None if somebody asked to stop. An error is for a person.
-pub fn prepare(prepared: &Prepared) -> Result<Option<(Arc<Shared>, TopicWatcher)>, String> {
+///
+/// The secrets are read at the beginning, and again when brokers refuse what was made of them.
+pub fn prepare(prepared: &Prepared) -> Result<Option<Ready>, String> {
     prepared.status.expect(1);
-    let (configs, admins) = connect(prepared)?;
-    if !check_clusters(prepared, &admins)? {
+    let rotation = Arc::new(Rotation::open(prepared)?);
+    loop {
+        let used = rotation.version();
+        let error = match prepare_with(prepared, &rotation) {
+            Ok(ready) => return Ok(ready),
+            Err(Unready::Stop(why)) => return Err(why),
+            Err(Unready::Denied(error)) => error,
+        };
+        match rotation.after_denial(used, &error) {
+            AfterDenial::Again => {}
+            AfterDenial::Later(why) => {
+                waiting(prepared, why);
+                if prepared.stop.sleep(LOOK_EVERY) {
+                    return Ok(None);
+                }
+            }
+            AfterDenial::Stop(why) => return Err(why),
+        }
+    }
+}
+
+fn prepare_with(prepared: &Prepared, rotation: &Arc<Rotation>) -> Result<Option<Ready>, Unready> {
+    if !check_clusters(prepared, &rotation.newest().admins)? {
         return Ok(None);
     }
     let topology = Arc::new(TopologyCell::default());
     let (pipeline, embedded) = (Arc::clone(&prepared.pipeline), prepared.options.embedded);
-    let mut watcher = TopicWatcher::new(Arc::clone(&pipeline), admins.clone(), Arc::clone(&topology), embedded);
-    let home = pipeline.home();
-    let Some(shards) = shards(prepared, &admins[home], &mut watcher, &topology)? else { return Ok(None) };
+    let mut watcher = TopicWatcher::new(Arc::clone(&pipeline), Arc::clone(rotation), Arc::clone(&topology), embedded);
+    let Some(shards) = shards(prepared, rotation, &mut watcher, &topology)? else { return Ok(None) };
     match prepared.options.assigned {
         Some(_) => start_without_shards(prepared),
         None => prepared.status.expect(shards),
@@ -56,8 +102,7 @@ pub fn prepare(prepared: &Prepared) -> Result<Option<(Arc<Shared>, TopicWatcher)
         uid: prepared.options.uid.clone(),
         run: uuid::Uuid::new_v4().to_string(),
         shards,
-        configs,
-        admins,
+        rotation: Arc::clone(rotation),
         topology,
         metrics: Arc::clone(&prepared.metrics),
         watchdog: Arc::clone(&prepared.watchdog),
@@ -95,41 +140,23 @@ const MAKING: Duration = Duration::from_secs(2);
 /// A topic with its settings.
 type Described = (TopicDescription, Vec<(String, String)>);
 
-type Clients = (Vec<ClientConfig>, Vec<Arc<Admin>>);
-
-fn connect(prepared: &Prepared) -> Result<Clients, String> {
-    let (mut configs, mut admins) = (Vec::new(), Vec::new());
-    for connection in &prepared.pipeline.connections {
-        let config = ClientConfig::resolve(connection, &prepared.options.secrets)
-            .map_err(|error| format!("connection `{}`: {error}", connection.name))?
-            .in_rack(prepared.options.rack.as_deref());
-        let name = format!("millstream.{}.admin", prepared.pipeline.application_id);
-        let admin = Admin::new(&config, &name, Arc::clone(&prepared.metrics))
-            .map_err(|error| format!("connection `{}`: {error}", connection.name))?;
-        let admin = if prepared.options.embedded { admin.embedded() } else { admin };
-        configs.push(config);
-        admins.push(Arc::new(admin));
-    }
-    Ok((configs, admins))
-}
-
 fn waiting(prepared: &Prepared, what: String) {
     prepared.options.readiness.not_ready(0, &what);
     prepared.status.set(0, ShardState::Waiting(what));
 }
 
 /// All brokers answer, and what must be one cluster is. False if somebody asked to stop.
-fn check_clusters(prepared: &Prepared, admins: &[Arc<Admin>]) -> Result<bool, String> {
+fn check_clusters(prepared: &Prepared, admins: &[Arc<Admin>]) -> Result<bool, Unready> {
     let mut ids = Vec::new();
     for (admin, connection) in admins.iter().zip(&prepared.pipeline.connections) {
         let waiting = |what| waiting(prepared, what);
-        match cluster_id(admin, &connection.bootstrap_servers, &prepared.stop, &waiting) {
-            Ok(Some(id)) => ids.push(id),
-            Ok(None) => return Ok(false),
-            Err(error) => return Err(error.to_string()),
+        match cluster_id(admin, &connection.bootstrap_servers, &prepared.stop, &waiting)? {
+            Some(id) => ids.push(id),
+            None => return Ok(false),
         }
     }
-    one_cluster(&prepared.pipeline, &ids).map(|()| true)
+    one_cluster(&prepared.pipeline, &ids)?;
+    Ok(true)
 }
 
 /// Positions are kept where the sources are; with exactly-once, output has to be there, too: a transaction spans one
@@ -161,17 +188,20 @@ fn one_cluster(pipeline: &CompiledPipeline, ids: &[String]) -> Result<(), String
 /// The number of shards, which is the partition count of the state topic; makes it if need be.
 fn shards(
     prepared: &Prepared,
-    admin: &Admin,
+    rotation: &Rotation,
     watcher: &mut TopicWatcher,
     topology: &TopologyCell,
-) -> Result<Option<u32>, String> {
+) -> Result<Option<u32>, Unready> {
+    let home = prepared.pipeline.home();
     let name = state_topic(&prepared.pipeline.application_id);
     let (mut pause, mut tried) = (FIRST_PAUSE, None);
     loop {
+        let access = rotation.newest();
+        let admin = &access.admins[home];
         let outcome = match described(prepared, admin, &name) {
             Ok(Some((topic, settings))) => {
-                let verified = verify(&topic, prepared.pipeline.shards, &settings);
-                return verified.map(|()| Some(topic.partitions)).map_err(|error| error.to_string());
+                verify(&topic, prepared.pipeline.shards, &settings).map_err(|error| error.to_string())?;
+                return Ok(Some(topic.partitions));
             }
             Ok(None) if tried.is_some_and(|at: Instant| at.elapsed() < MAKING) => Ok(None),
             Ok(None) => {
@@ -185,7 +215,7 @@ fn shards(
             Ok(None) => {}
             Ok(Some(what)) => waiting(prepared, what),
             Err(error) if error.is_unavailable() => waiting(prepared, error.to_string()),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
         if prepared.stop.sleep(pause) {
             return Ok(None);

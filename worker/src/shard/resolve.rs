@@ -45,13 +45,13 @@ fn ask(
 ) -> Result<Vec<i64>, Trouble> {
     let shared = &identity.shared;
     loop {
-        let answers = shared.admins[shared.home()].list_offsets(partitions, spec, isolation);
+        let answers = shared.admin().list_offsets(partitions, spec, isolation);
         let error: KafkaError = match answers.and_then(|answers| answers.into_iter().collect()) {
             Ok(offsets) => return Ok(offsets),
             Err(error) => error,
         };
         if error.is_denied() {
-            return Err(Trouble::Stop(error.to_string()));
+            return Err(Trouble::Denied(error));
         }
         if !error.is_unavailable() {
             return Err(Trouble::Restart(error.to_string()));

@@ -52,6 +52,7 @@ impl Shard<'_> {
 
     /// One turn: what is there is processed, and committed when a checkpoint is due.
     fn step(&mut self) -> Result<(), Trouble> {
+        self.follow_secrets()?;
         self.follow_topology()?;
         let polled = self.poll();
         let started = Instant::now();
@@ -183,7 +184,7 @@ impl Shard<'_> {
         for event in events {
             match event {
                 ConsumerEvent::PositionLost { slot, error } => self.lost_position(*slot, &error.to_string())?,
-                ConsumerEvent::Error(error) if error.is_denied() => return Err(Trouble::Stop(error.to_string())),
+                ConsumerEvent::Error(error) if error.is_denied() => return Err(Trouble::Denied(error.clone())),
                 ConsumerEvent::Error(error) => tracing::warn!(shard = self.identity.id, "{error}"),
             }
         }
@@ -225,7 +226,7 @@ impl Shard<'_> {
         let shared = self.shared();
         let deadline = Instant::now() + transaction_timeout(self.interval());
         loop {
-            match shared.admins[shared.home()].describe_topics(names) {
+            match shared.admin().describe_topics(names) {
                 Ok(described) => return Ok(described),
                 Err(error) if !error.is_unavailable() || Instant::now() >= deadline => return Err(error.into()),
                 Err(error) => tracing::debug!("{error}"),
@@ -234,6 +235,23 @@ impl Shard<'_> {
                 return Err(Trouble::Asked);
             }
         }
+    }
+
+    /// Ends the run when the secrets of its clients have been replaced: in its turn, after a checkpoint; at once if
+    /// brokers refuse the clients, which then cannot make one.
+    pub fn follow_secrets(&mut self) -> Result<(), Trouble> {
+        if !self.identity.is_outdated() {
+            return Ok(());
+        }
+        if !self.is_refused() {
+            if !self.identity.take_turn() {
+                return Ok(());
+            }
+            if self.progress.moved || self.progress.records > 0 || self.transaction.is_some() {
+                self.checkpoint()?;
+            }
+        }
+        Err(Trouble::Renew)
     }
 
     /// Reads partitions that are new, and ends the run if a topic is another one.

@@ -1,8 +1,8 @@
 //! The runner: the shards of a pipeline in this process; all of them, or those that an assignment gives to it.
 //!
 //! Threads, all owned here and ended by the stop flag: the supervisor, which prepares what shards share and waits for
-//! them; the watcher, which looks at topics; a thread a shard. Shard 0 starts first: taking it over decides which of
-//! two processes goes on.
+//! them; the watcher, which looks at topics; the rotation, which looks at secrets; a thread a shard. Shard 0 starts
+//! first: taking it over decides which of two processes goes on.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -159,24 +159,36 @@ fn supervise(prepared: &Prepared) -> Outcome {
     };
     watcher.look();
     let ended = Arc::new(StopFlag::default());
-    let watching = {
-        let (ended, shared) = (Arc::clone(&ended), Arc::clone(&shared));
-        spawn("watcher", move || watcher.run(&ended, || report_lag(&shared)))
-    };
-    let outcome = match watching {
-        Ok(handle) => {
-            let outcome = match &prepared.options.assigned {
-                Some(assignments) => run_assigned(&shared, assignments),
-                None => run_shards(&shared),
-            };
-            ended.ask();
-            drop(handle.join());
-            outcome
-        }
+    let mut watching = Vec::new();
+    let outcome = match start_watching(&shared, watcher, &ended, &mut watching) {
+        Ok(()) => match &prepared.options.assigned {
+            Some(assignments) => run_assigned(&shared, assignments),
+            None => run_shards(&shared),
+        },
         Err(why) => Outcome::Failed(vec![why]),
     };
+    ended.ask();
+    for handle in watching {
+        drop(handle.join());
+    }
     forget_partitions(&shared);
     outcome
+}
+
+/// Starts the threads that look at topics and at secrets, until `ended` is asked.
+fn start_watching(
+    shared: &Arc<Shared>,
+    watcher: TopicWatcher,
+    ended: &Arc<StopFlag>,
+    threads: &mut Vec<JoinHandle<()>>,
+) -> Result<(), String> {
+    let (stop, of_thread) = (Arc::clone(ended), Arc::clone(shared));
+    threads.push(spawn("watcher", move || watcher.run(&stop, || report_lag(&of_thread)))?);
+    if shared.rotation.has_secrets() {
+        let (stop, rotation) = (Arc::clone(ended), Arc::clone(&shared.rotation));
+        threads.push(spawn("rotation", move || rotation.run(&stop))?);
+    }
+    Ok(())
 }
 
 /// In a cluster, what cannot go on is told and tried again after a while: a worker that ended would tell nobody, and

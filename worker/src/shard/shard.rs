@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::error::Trouble;
 use super::header::{Header, HeaderPartition, HeaderTopic, VERSION};
 use super::isolation::Isolation;
+use super::rotation::{Access, Turn};
 use super::shared::{Checkpointed, Shared};
 use super::tenure::Tenure;
 use super::topology::Topology;
@@ -93,6 +94,25 @@ pub struct Identity {
     pub isolation: Isolation,
     /// The header that counted when this process last held the shard; None before its first takeover.
     pub held: Option<Held>,
+    /// What the shard's clients are made of.
+    pub access: Arc<Access>,
+    /// The turn to make them anew, while the shard has it.
+    pub turn: Option<Turn>,
+}
+
+impl Identity {
+    /// Whether the secrets of the clients have been replaced since.
+    pub fn is_outdated(&self) -> bool {
+        self.shared.rotation.version() != self.access.version
+    }
+
+    /// Takes the turn to make the clients anew; whether the shard has it.
+    pub fn take_turn(&mut self) -> bool {
+        if self.turn.is_none() {
+            self.turn = self.shared.rotation.turn();
+        }
+        self.turn.is_some()
+    }
 }
 
 /// A shard that was taken over.
@@ -168,6 +188,12 @@ impl Shard<'_> {
             topics: self.topics.clone(),
             partitions: partitions.collect(),
         }
+    }
+
+    /// Whether brokers have refused one of the clients.
+    pub fn is_refused(&self) -> bool {
+        let plain = || self.plain.iter().flatten().any(Producer::is_refused);
+        self.consumer.is_refused() || self.producer.is_refused() || plain()
     }
 
     /// Reads all slots from their positions on.

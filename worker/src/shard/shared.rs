@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::memory::Budget;
 use super::ownership::Ownership;
+use super::rotation::Rotation;
 use super::status::{ShardState, StatusBoard};
 use super::topology::TopologyCell;
 use crate::health::{Readiness, Watchdog};
-use crate::kafka::{Admin, ClientConfig};
+use crate::kafka::Admin;
 use crate::metrics::Metrics;
 use crate::plan::CompiledPipeline;
 use crate::plan::pipeline::state_topic;
@@ -27,10 +28,8 @@ pub struct Shared {
     pub run: String,
     /// The number of shards.
     pub shards: u32,
-    /// Each connection's clients' settings.
-    pub configs: Vec<ClientConfig>,
-    /// Each connection's client for questions.
-    pub admins: Vec<Arc<Admin>>,
+    /// What clients are made of, which changes with the secrets.
+    pub rotation: Arc<Rotation>,
     /// What the clusters look like.
     pub topology: Arc<TopologyCell>,
     /// Counts.
@@ -55,6 +54,11 @@ impl Shared {
     /// The connection that sources, state and transactions are on.
     pub fn home(&self) -> usize {
         self.pipeline.home()
+    }
+
+    /// The client for questions to that cluster, of the newest secrets.
+    pub fn admin(&self) -> Arc<Admin> {
+        Arc::clone(&self.rotation.newest().admins[self.home()])
     }
 
     /// The state topic's name.

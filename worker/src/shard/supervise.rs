@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use super::error::Trouble;
 use super::isolation::Isolation;
 use super::ownership::{Ownership, still_assigned};
+use super::rotation::AfterDenial;
 use super::run::Ended;
 use super::shard::{Identity, Shard};
 use super::shared::Shared;
 use super::status::ShardState;
 use super::takeover::take_over;
 use super::tenure::Tenure;
+use crate::kafka::KafkaError;
 use crate::metrics::{TakeoverReason, TransactionOutcome};
 
 /// The first wait before another takeover; it doubles up to [`MAX_BACKOFF`].
@@ -72,6 +74,8 @@ fn run_shard(shard: u32, tenure: &Arc<Tenure>, shared: &Arc<Shared>) -> End {
         thread: shared.watchdog.thread(&format!("shard-{shard}")),
         isolation: Isolation::default(),
         held: None,
+        access: shared.rotation.newest(),
+        turn: None,
     };
     let first = if tenure.generation() == 0 { TakeoverReason::Start } else { TakeoverReason::Assigned };
     let (mut backoff, mut reason) = (FIRST_BACKOFF, first);
@@ -85,6 +89,12 @@ fn run_shard(shard: u32, tenure: &Arc<Tenure>, shared: &Arc<Shared>) -> End {
                 why
             }
         };
+        if reason == TakeoverReason::Rotation {
+            // Nothing went wrong, or what did is over.
+            tracing::info!("{why}; the clients are made anew");
+            continue;
+        }
+        identity.turn = None;
         if started.elapsed() > GOOD_RUN {
             backoff = FIRST_BACKOFF;
         }
@@ -128,6 +138,8 @@ fn after(identity: &Identity, trouble: Trouble) -> Next {
     let shared = &identity.shared;
     match trouble {
         Trouble::Stop(why) => Next::End(End::Failed(why)),
+        Trouble::Denied(error) => after_denial(identity, &error),
+        Trouble::Renew => Next::Again(TakeoverReason::Rotation, "the secrets have changed".to_owned()),
         Trouble::Asked => Next::End(End::Released),
         Trouble::Lost(why) => {
             if let Ownership::Whole(confirm) = &shared.ownership {
@@ -142,6 +154,15 @@ fn after(identity: &Identity, trouble: Trouble) -> Next {
         Trouble::Abort(error) | Trouble::Refused(error) => Next::Again(TakeoverReason::Error, error.to_string()),
         Trouble::Restart(why) => Next::Again(TakeoverReason::Error, why),
         Trouble::Fenced(error) => after_fence(identity, &error.to_string()),
+    }
+}
+
+/// Waiting does not help, other secrets may.
+fn after_denial(identity: &Identity, error: &KafkaError) -> Next {
+    match identity.shared.rotation.after_denial(identity.access.version, error) {
+        AfterDenial::Again => Next::Again(TakeoverReason::Rotation, error.to_string()),
+        AfterDenial::Later(why) => Next::Again(TakeoverReason::Error, why),
+        AfterDenial::Stop(why) => Next::End(End::Failed(why)),
     }
 }
 
@@ -177,6 +198,7 @@ impl Shard<'_> {
             if self.open_question().is_some() {
                 self.checkpoint()?;
             }
+            self.follow_secrets()?;
             self.identity.tenure.sleep(Duration::from_millis(50));
         }
         Ok(())

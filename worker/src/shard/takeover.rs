@@ -56,6 +56,7 @@ struct Standby {
 
 /// Takes the shard over, as soon as it is this process's.
 pub fn take_over(identity: &mut Identity) -> Result<Shard<'_>, Trouble> {
+    identity.access = identity.shared.rotation.newest();
     let standby = prepare(identity)?;
     let grant = wait_for_grant(identity)?;
     take(identity, standby, grant)
@@ -148,6 +149,7 @@ fn take(identity: &mut Identity, standby: Standby, grant: Grant) -> Result<Shard
     fault::point("takeover.taken");
     shard.assign()?;
     shared.set_state(shard.identity.id, ShardState::Running);
+    shard.identity.turn = None;
     Ok(shard)
 }
 
@@ -223,8 +225,9 @@ fn wait_for_topics(identity: &Identity) -> Result<(u64, Arc<Topology>), Trouble>
         if identity.tenure.asked() {
             return Err(Trouble::Asked);
         }
-        if let Some(error) = seen.1.denied() {
-            return Err(Trouble::Stop(error.to_string()));
+        // What was refused to former secrets is asked for again.
+        if let Some(error) = seen.1.denied().filter(|_| seen.1.access >= identity.access.version) {
+            return Err(Trouble::Denied(error.clone()));
         }
         match seen.1.missing(&shared.pipeline) {
             None => return Ok(seen),
@@ -241,7 +244,7 @@ fn client_name(identity: &Identity) -> String {
 fn make_consumer(identity: &Identity, sources: &[SourceTopic]) -> Result<Consumer, Trouble> {
     let shared = &identity.shared;
     let mut consumer = Consumer::new(
-        &shared.configs[shared.home()],
+        &identity.access.configs[shared.home()],
         &client_name(identity),
         &shared.pipeline.application_id,
         shared.budget.prefetch,
@@ -265,7 +268,7 @@ fn own_partitions(identity: &Identity, sources: &[SourceTopic]) -> Vec<TopicPart
 fn make_producer(identity: &Identity, topology: &Topology) -> Result<Producer, Trouble> {
     let shared = &identity.shared;
     let producer = Producer::transactional(
-        &shared.configs[shared.home()],
+        &identity.access.configs[shared.home()],
         &client_name(identity),
         &transactional_id(&shared.pipeline.application_id, identity.id),
         transaction_timeout(shared.pipeline.checkpoint_interval),
@@ -290,7 +293,7 @@ fn room(shared: &Shared, topology: &Topology) -> Room {
 fn make_plain(identity: &Identity, topology: &Topology) -> Result<Vec<Option<Producer>>, Trouble> {
     let shared = &identity.shared;
     let mut plain = Vec::new();
-    for (connection, config) in shared.configs.iter().enumerate() {
+    for (connection, config) in identity.access.configs.iter().enumerate() {
         let wanted = shared.pipeline.delivery == Delivery::AtLeastOnce && writes_to(shared, connection);
         plain.push(if wanted {
             let metrics = Arc::clone(&shared.metrics);
@@ -346,7 +349,7 @@ fn init_transactions(identity: &Identity, producer: &Producer) -> Result<(), Tro
     loop {
         match producer.init_transactions(WAIT) {
             Ok(()) => return Ok(()),
-            Err(error) if error.is_denied() => return Err(Trouble::Stop(error.to_string())),
+            Err(error) if error.is_denied() => return Err(Trouble::Denied(error)),
             Err(error) if error.class == crate::kafka::Class::Retriable || error.is_unavailable() => {
                 let cause = producer.take_error().map_or_else(|| error.message.clone(), |cause| cause.message);
                 shared.set_state(identity.id, ShardState::Waiting(format!("the transaction coordinator: {cause}")));
@@ -355,6 +358,9 @@ fn init_transactions(identity: &Identity, producer: &Producer) -> Result<(), Tro
         }
         if identity.tenure.asked() {
             return Err(Trouble::Asked);
+        }
+        if identity.is_outdated() {
+            return Err(Trouble::Renew);
         }
     }
 }

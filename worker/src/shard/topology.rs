@@ -39,6 +39,8 @@ pub enum TopicState {
 pub struct Topology {
     /// The topics.
     pub topics: BTreeMap<TopicKey, TopicState>,
+    /// The version of the access that they were seen with.
+    pub access: u64,
     /// Topics that patterns found: source, name.
     pub matched: Vec<(usize, String)>,
     /// Why a cluster did not answer the last question; what is known of it is older then.

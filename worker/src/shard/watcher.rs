@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::limits::TopicLimits;
+use super::rotation::Rotation;
 use super::shared::{Checkpointed, Shared, StopFlag};
 use super::topology::{TopicKey, TopicState, Topology, TopologyCell, named_topics, state_of};
 use crate::kafka::{Admin, Isolation, KafkaError, OffsetSpec};
@@ -28,7 +29,7 @@ const ENDS_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct TopicWatcher {
     pipeline: Arc<CompiledPipeline>,
-    admins: Vec<Arc<Admin>>,
+    rotation: Arc<Rotation>,
     cell: Arc<TopologyCell>,
     settings: HashMap<TopicKey, (Instant, TopicLimits)>,
     embedded: bool,
@@ -38,17 +39,19 @@ impl TopicWatcher {
     /// A watcher that publishes to `cell`.
     pub fn new(
         pipeline: Arc<CompiledPipeline>,
-        admins: Vec<Arc<Admin>>,
+        rotation: Arc<Rotation>,
         cell: Arc<TopologyCell>,
         embedded: bool,
     ) -> Self {
-        Self { pipeline, admins, cell, settings: HashMap::new(), embedded }
+        Self { pipeline, rotation, cell, settings: HashMap::new(), embedded }
     }
 
     /// Looks once, and publishes.
     pub fn look(&mut self) {
         let pipeline = Arc::clone(&self.pipeline);
-        let mut topology = Topology { matched: self.matched(), ..Topology::default() };
+        let access = self.rotation.newest();
+        let mut topology =
+            Topology { access: access.version, matched: self.matched(&access.admins), ..Topology::default() };
         let named = named_topics(&pipeline).into_iter().map(|(key, _)| key);
         let found = topology.matched.iter().map(|(source, name)| (pipeline.sources[*source].connection, name.clone()));
         let mut by_connection: BTreeMap<usize, Vec<String>> = BTreeMap::new();
@@ -58,17 +61,17 @@ impl TopicWatcher {
         for (connection, mut names) in by_connection {
             names.sort();
             names.dedup();
-            self.describe(connection, &names, &mut topology);
+            self.describe(&access.admins[connection], connection, &names, &mut topology);
         }
         self.cell.publish(topology);
     }
 
     /// Topics that patterns match; the last ones while the cluster does not answer.
-    fn matched(&self) -> Vec<(usize, String)> {
+    fn matched(&self, admins: &[Arc<Admin>]) -> Vec<(usize, String)> {
         let mut matched = Vec::new();
         for (index, source) in self.pipeline.sources.iter().enumerate() {
             let Topics::Pattern(_) = &source.topics else { continue };
-            match self.admins[source.connection].topic_names() {
+            match admins[source.connection].topic_names() {
                 Ok(names) => {
                     let of_source = names.into_iter().filter(|name| self.pipeline.pattern_matches(index, name));
                     matched.extend(of_source.map(|name| (index, name)));
@@ -84,13 +87,13 @@ impl TopicWatcher {
         matched
     }
 
-    fn describe(&mut self, connection: usize, names: &[String], topology: &mut Topology) {
-        match self.admins[connection].describe_topics(names) {
+    fn describe(&mut self, admin: &Admin, connection: usize, names: &[String], topology: &mut Topology) {
+        match admin.describe_topics(names) {
             Ok(answers) => {
                 for (name, answer) in answers {
                     let key = (connection, name);
                     let state = match state_of(answer, TopicLimits::NONE) {
-                        TopicState::Known { id, partitions, .. } => self.with_limits(&key, id, partitions),
+                        TopicState::Known { id, partitions, .. } => self.with_limits(admin, &key, id, partitions),
                         other => other,
                     };
                     topology.topics.insert(key, state);
@@ -114,14 +117,14 @@ impl TopicWatcher {
         }
     }
 
-    fn with_limits(&mut self, key: &TopicKey, id: String, partitions: u32) -> TopicState {
-        match self.limits(key) {
+    fn with_limits(&mut self, admin: &Admin, key: &TopicKey, id: String, partitions: u32) -> TopicState {
+        match self.limits(admin, key) {
             Ok(limits) => TopicState::Known { id, partitions, limits },
             Err(error) => TopicState::Failed(error),
         }
     }
 
-    fn limits(&mut self, key: &TopicKey) -> Result<TopicLimits, KafkaError> {
+    fn limits(&mut self, admin: &Admin, key: &TopicKey) -> Result<TopicLimits, KafkaError> {
         let is_output = !self.pipeline.sources.iter().any(|source| match &source.topics {
             Topics::List(names) => names.contains(&key.1),
             Topics::Pattern(_) => false,
@@ -133,7 +136,7 @@ impl TopicWatcher {
             tracing::trace!(topic = key.1, age = ?asked.elapsed(), "settings are still fresh");
             return Ok(*limits);
         }
-        let limits = TopicLimits::from_settings(&self.admins[key.0].topic_settings(&key.1)?);
+        let limits = TopicLimits::from_settings(&admin.topic_settings(&key.1)?);
         self.settings.insert(key.clone(), (Instant::now(), limits));
         Ok(limits)
     }
@@ -160,7 +163,7 @@ impl TopicWatcher {
 pub fn report_lag(shared: &Shared) {
     let positions = shared.positions.all();
     let partitions: Vec<_> = positions.iter().map(|(partition, _)| partition.clone()).collect();
-    let admin = &shared.admins[shared.home()];
+    let admin = shared.admin();
     let ask = |isolation| admin.list_offsets(&partitions, OffsetSpec::Latest, isolation);
     let (stable, high) = match (ask(Isolation::ReadCommitted), ask(Isolation::ReadUncommitted)) {
         (Ok(stable), Ok(high)) => (stable, high),

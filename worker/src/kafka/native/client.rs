@@ -69,6 +69,11 @@ impl Events {
         self.state().undelivered.is_some()
     }
 
+    /// Whether brokers have refused the client, and nobody has taken that error yet.
+    pub(in crate::kafka) fn is_refused(&self) -> bool {
+        self.state().denied.is_some()
+    }
+
     fn client_error(&self, error: KafkaError) {
         let error = KafkaError { code: code_of(&error), ..error };
         self.metrics.client_error(&format!("{:?}", error.code));
