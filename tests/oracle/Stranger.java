@@ -9,16 +9,23 @@ import java.util.Properties;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ScramCredentialInfo;
+import org.apache.kafka.clients.admin.ScramMechanism;
+import org.apache.kafka.clients.admin.UserScramCredentialAlteration;
+import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AccessControlEntryFilter;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclBindingFilter;
+import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourcePatternFilter;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.common.utils.SecurityUtils;
@@ -31,7 +38,8 @@ import org.apache.kafka.common.utils.SecurityUtils;
  * Stranger join BOOTSTRAP GROUP TOPIC PROTOCOL  joins the group (classic or consumer) and commits what it reads until
  *                                               it is killed; prints "joined" when it has partitions
  * Stranger acls BOOTSTRAP                       on stdin: PRINCIPAL RESOURCE_TYPE PATTERN_TYPE NAME OPERATION[,…]
- * Stranger no-acls BOOTSTRAP                    deletes all ACLs
+ * Stranger no-acls BOOTSTRAP [PRINCIPAL]        deletes all ACLs, or those of one principal
+ * Stranger scram BOOTSTRAP USER                 a password on stdin: makes it the only one of a SCRAM user
  * </pre>
  */
 public final class Stranger {
@@ -40,9 +48,10 @@ public final class Stranger {
             case "partitions" -> partitions(args[1], args[2]);
             case "join" -> join(args[1], args[2], args[3], args[4]);
             case "acls" -> acls(args[1]);
-            case "no-acls" -> noAcls(args[1]);
+            case "no-acls" -> noAcls(args[1], args.length > 2 ? args[2] : null);
+            case "scram" -> scram(args[1], args[2]);
             default -> {
-                System.err.println("usage: Stranger partitions|join|acls BOOTSTRAP …");
+                System.err.println("usage: Stranger partitions|join|acls|no-acls|scram BOOTSTRAP …");
                 System.exit(2);
             }
         }
@@ -98,9 +107,23 @@ public final class Stranger {
         }
     }
 
-    private static void noAcls(String bootstrap) throws ExecutionException, InterruptedException {
+    /** Without a principal, of everybody. */
+    private static void noAcls(String bootstrap, String principal) throws ExecutionException, InterruptedException {
+        var entries = new AccessControlEntryFilter(principal, null, AclOperation.ANY, AclPermissionType.ANY);
         try (Admin admin = Admin.create(properties(bootstrap))) {
-            admin.deleteAcls(List.of(AclBindingFilter.ANY)).all().get();
+            admin.deleteAcls(List.of(new AclBindingFilter(ResourcePatternFilter.ANY, entries))).all().get();
+        }
+    }
+
+    private static void scram(String bootstrap, String user)
+            throws IOException, ExecutionException, InterruptedException {
+        String password = lines().get(0);
+        List<UserScramCredentialAlteration> changes = new ArrayList<>();
+        for (var mechanism : List.of(ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)) {
+            changes.add(new UserScramCredentialUpsertion(user, new ScramCredentialInfo(mechanism, 4096), password));
+        }
+        try (Admin admin = Admin.create(properties(bootstrap))) {
+            admin.alterUserScramCredentials(changes).all().get();
         }
     }
 

@@ -227,10 +227,28 @@ impl Cluster {
 
     /// Takes all ACLs away.
     pub fn revoke_all(&self) -> Result<()> {
+        self.delete_acls(None)
+    }
+
+    /// Takes all ACLs of a principal away.
+    pub fn revoke(&self, principal: &str) -> Result<()> {
+        self.delete_acls(Some(principal))
+    }
+
+    fn delete_acls(&self, principal: Option<&str>) -> Result<()> {
         let mut command = self.installation.program("Stranger")?;
-        command.args(["no-acls", &self.bootstrap()]);
+        command.args(["no-acls", &self.bootstrap()]).args(principal);
         let (output, success) = run(command, "")?;
         ensure!(success, "cannot delete ACLs: {output}");
+        Ok(())
+    }
+
+    /// Makes a password the only one of a SCRAM user, who need not exist. Connections that are there live on.
+    pub fn set_password(&self, user: &str, password: &str) -> Result<()> {
+        let mut command = self.installation.program("Stranger")?;
+        command.args(["scram", &self.bootstrap(), user]);
+        let (output, success) = run(command, password)?;
+        ensure!(success, "cannot set the password of {user}: {output}");
         Ok(())
     }
 

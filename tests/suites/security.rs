@@ -2,12 +2,15 @@
 //! is said when something is missing.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use millstream_tests::client::Record;
 use millstream_tests::cluster::{PASSWORD, Settings, USER};
+use millstream_tests::oracle;
 use millstream_tests::pipeline::{DONE, GUARD, Millstream};
 use millstream_tests::ports;
 use millstream_tests::suite::{Case, Suite};
@@ -26,6 +29,8 @@ fn main() -> ExitCode {
         .test("a_missing_client_certificate_is_told", no_certificate)
         .test("an_unreachable_broker_is_told_and_waited_for", unreachable)
         .test("a_missing_secret_is_told", missing_secret)
+        .test("a_password_is_changed_while_records_flow", changed_password)
+        .test("a_client_certificate_is_changed_while_records_flow", changed_certificate)
         // One of them takes all ACLs away.
         .serial()
         .run()
@@ -256,6 +261,148 @@ fn missing_secret(case: &Case<'_>) -> Result<()> {
     let code = pipeline.wait(GUARD)?;
     ensure!(code != DONE, "it ran without a password");
     pipeline.expect_words(&["user", "password"])
+}
+
+/// A pipeline that runs until it is stopped.
+const FLOW: &str = "\
+sources: [{name: in, kafka: {topics: [~in]}, format: {type: Raw}}]
+sinks: [{name: out, kafka: {topic: ~out}, format: {type: Raw}}]
+checkpoint: {interval: 100ms}
+shards: 2
+";
+
+/// The user whose secrets are changed, so that those of the other tests stay as they are.
+const ROTATED: &str = "rotated";
+
+/// A pipeline through which records flow, a partition for each of its shards.
+struct Flow<'a> {
+    case: &'a Case<'a>,
+    pipeline: Millstream,
+    written: u64,
+}
+
+impl<'a> Flow<'a> {
+    fn start(case: &'a Case<'a>, bootstrap: &str, security: &str, secrets: &Path) -> Result<Self> {
+        case.topics(&[("in", 2), ("out", 2)])?;
+        let connections =
+            format!("connections: [{{name: main, kafka: {{bootstrapServers: '{bootstrap}', {security}}}}}]");
+        let manifest = case.manifest_with(&connections, FLOW)?;
+        let mut flow = Self { case, pipeline: start(case, &manifest, secrets, "flow")?, written: 0 };
+        flow.pipeline.wait_ready()?;
+        flow.all_there()?;
+        Ok(flow)
+    }
+
+    /// Some more records, with the values that the oracle reads.
+    fn write(&mut self) -> Result<()> {
+        let topic = self.case.topic("in");
+        let range = self.written..self.written + 20;
+        let record = |n: u64| Record::new(&topic, format!("{},{}", n % 2, n / 2)).to((n % 2) as i32);
+        self.case.client.write(range.map(record))?;
+        self.written += 20;
+        self.pipeline.must_run()
+    }
+
+    /// Writes until every shard has made its clients anew so many times.
+    fn until_rotated(&mut self, times: u32) -> Result<()> {
+        wait::until_true(&format!("{times} rotations of each shard"), GUARD, || {
+            self.write()?;
+            let rotations =
+                |shard: &str| self.pipeline.metric("millstream_takeovers_total", &["reason=\"rotation\"", shard]);
+            Ok(["shard=\"0\"", "shard=\"1\""].iter().all(|shard| rotations(shard).is_ok_and(|n| n >= times.into())))
+        })
+    }
+
+    /// Writes until the log has the words.
+    fn until_said(&mut self, words: &str) -> Result<()> {
+        wait::until_true(&format!("the log to say `{words}`"), GUARD, || {
+            self.write()?;
+            Ok(self.pipeline.expect_words(&[words]).is_ok())
+        })
+    }
+
+    /// Records go through, and the oracle finds each of all of them once and in order.
+    fn all_there(&mut self) -> Result<()> {
+        self.write()?;
+        let out = self.case.topic("out");
+        self.case.client.read_until(&out, self.written as usize, Duration::from_mins(2))?;
+        oracle::check(self.case.cluster, &[&out], &[self.written / 2; 2])?.demand_exactly_once()?;
+        self.pipeline.must_run()
+    }
+}
+
+/// The cluster forgets a password before the files change, and after; connections are cut; in the end the file is gone.
+/// The process lives through all of it, and each record comes out once.
+fn changed_password(case: &Case<'_>) -> Result<()> {
+    let passwords = ["the first; one", "the second = one", "the third one"];
+    let secrets = secrets(case)?;
+    let put = |password: &str| fs::write(secrets.join("user/password"), password);
+    case.cluster.set_password(ROTATED, passwords[0])?;
+    fs::write(secrets.join("user/username"), ROTATED)?;
+    put(passwords[0])?;
+    allow(case, &format!("User:{ROTATED}"), &listed(case)?)?;
+    let mut flow = Flow::start(case, &case.cluster.bootstrap_sasl(), &sasl("ScramSha512"), &secrets)?;
+
+    // Nobody can log in with the first one from here on.
+    case.cluster.set_password(ROTATED, passwords[1])?;
+    put(passwords[1])?;
+    flow.until_rotated(1)?;
+    case.cluster.stop(0)?;
+    case.cluster.start_node(0)?;
+    flow.all_there()?;
+
+    put(passwords[2])?;
+    flow.until_said("the secrets have changed and are refused")?;
+    flow.all_there()?;
+    case.cluster.set_password(ROTATED, passwords[2])?;
+    flow.until_rotated(2)?;
+    flow.all_there()?;
+
+    fs::remove_file(secrets.join("user/password"))?;
+    flow.until_said("the secrets cannot be read any more")?;
+    flow.all_there()?;
+    for password in passwords {
+        ensure!(!flow.pipeline.output().contains(password), "a password is in the log");
+    }
+    flow.pipeline.stop()
+}
+
+/// Another certificate of the same CA, written as the kubelet does it. Its principal is another one, so that what the
+/// pipeline may do tells which one it uses.
+fn changed_certificate(case: &Case<'_>) -> Result<()> {
+    let authority = case.cluster.authority()?;
+    authority.issue(ROTATED)?;
+    let secrets = secrets(case)?;
+    fs::remove_dir_all(secrets.join("certificate"))?;
+    let mount = |name: &str| -> Result<()> {
+        let files = [("tls.crt", fs::read(authority.certificate(name))?), ("tls.key", fs::read(authority.key(name))?)];
+        mount(&secrets.join("certificate"), name, &files)
+    };
+    mount(USER)?;
+    let principal = |name: &str| format!("User:CN={name}");
+    for name in [USER, ROTATED] {
+        allow(case, &principal(name), &listed(case)?)?;
+    }
+    let mut flow = Flow::start(case, &case.cluster.bootstrap_tls(), MUTUAL, &secrets)?;
+    mount(ROTATED)?;
+    flow.until_rotated(1)?;
+    case.cluster.revoke(&principal(USER))?;
+    flow.all_there()?;
+    flow.pipeline.stop()
+}
+
+/// Writes a secret as the kubelet does: its files are links into a folder that is replaced as a whole.
+fn mount(secret: &Path, revision: &str, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    let data = format!("..{revision}");
+    fs::create_dir_all(secret.join(&data))?;
+    for (key, content) in files {
+        fs::write(secret.join(&data).join(key), content)?;
+        if !secret.join(key).exists() {
+            symlink(Path::new("..data").join(key), secret.join(key))?;
+        }
+    }
+    symlink(&data, secret.join("..data_tmp"))?;
+    Ok(fs::rename(secret.join("..data_tmp"), secret.join("..data"))?)
 }
 
 /// Nobody listens: the run waits, says for whom, and ends in order when asked to.
