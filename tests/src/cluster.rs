@@ -79,6 +79,11 @@ impl Settings {
         self.secured = true;
         self
     }
+
+    /// Where clients reach the brokers.
+    fn address(&self) -> Ipv4Addr {
+        self.host.unwrap_or(Ipv4Addr::LOCALHOST)
+    }
 }
 
 /// The addresses of a node.
@@ -137,7 +142,8 @@ impl Cluster {
     fn start_once(settings: Settings) -> Result<Self> {
         let installation = Installation::find(settings.version)?;
         let directory = tempfile::Builder::new().prefix("millstream-kafka-").tempdir()?;
-        let authority = settings.secured.then(|| authority(&directory.path().join("tls"))).transpose()?;
+        let authority =
+            settings.secured.then(|| authority(&directory.path().join("tls"), settings.address())).transpose()?;
         let ports = ports::free(4 * settings.nodes)?;
         let nodes = (0..settings.nodes)
             .map(|i| Node {
@@ -264,12 +270,8 @@ impl Cluster {
         text
     }
 
-    fn host(&self) -> Ipv4Addr {
-        self.settings.host.unwrap_or(Ipv4Addr::LOCALHOST)
-    }
-
     fn addresses(&self, port: impl Fn(&Ports) -> u16) -> String {
-        let host = self.host();
+        let host = self.settings.address();
         let all: Vec<String> = self.nodes.iter().map(|n| format!("{host}:{}", port(&n.ports))).collect();
         all.join(",")
     }
@@ -347,9 +349,10 @@ impl Cluster {
     }
 
     fn listeners(&self, ports: Ports, text: &mut String) -> Result<()> {
-        let mut advertised = format!("PLAINTEXT://{}:{}", self.host(), ports.client);
+        let host = self.settings.address();
+        let mut advertised = format!("PLAINTEXT://{host}:{}", ports.client);
         if let Some(authority) = &self.authority {
-            let _ = write!(advertised, ",SASL_SSL://127.0.0.1:{},SSL://127.0.0.1:{}", ports.sasl, ports.tls);
+            let _ = write!(advertised, ",SASL_SSL://{host}:{},SSL://{host}:{}", ports.sasl, ports.tls);
             let _ = writeln!(text, "ssl.keystore.location={}", authority.keystore("broker")?.display());
             let _ = writeln!(text, "ssl.truststore.location={}", authority.ca().display());
             text.push_str(SECURED);
@@ -360,10 +363,10 @@ impl Cluster {
     }
 }
 
-fn authority(directory: &Path) -> Result<Authority> {
+fn authority(directory: &Path, host: Ipv4Addr) -> Result<Authority> {
     let authority = Authority::create(directory)?;
-    authority.issue("broker")?;
-    authority.issue(USER)?;
+    authority.issue("broker", host)?;
+    authority.issue(USER, host)?;
     Ok(authority)
 }
 

@@ -1,6 +1,7 @@
 //! Certificates for brokers and clients, made by the command `openssl`.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,8 +40,8 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Issues a certificate for 127.0.0.1 and `localhost`, good for servers and clients.
-    pub fn issue(&self, name: &str) -> Result<()> {
+    /// Issues a certificate for an address, 127.0.0.1 and `localhost`, good for servers and clients.
+    pub fn issue(&self, name: &str, address: Ipv4Addr) -> Result<()> {
         let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.crt"));
         self.openssl(&[
             "req",
@@ -56,7 +57,8 @@ impl Authority {
             "-out",
             &request,
         ])?;
-        fs::write(self.directory.join("names.ext"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n")?;
+        let names = format!("subjectAltName=IP:127.0.0.1,IP:{address},DNS:localhost\n");
+        fs::write(self.directory.join("names.ext"), names)?;
         self.openssl(&[
             "x509",
             "-req",
