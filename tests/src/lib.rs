@@ -12,12 +12,14 @@
 pub mod chaos;
 pub mod client;
 pub mod cluster;
+pub mod golden;
 pub mod header;
 pub mod installation;
 pub mod kubernetes;
 pub mod oracle;
 pub mod outage;
 pub mod pipeline;
+pub mod placeholders;
 pub mod ports;
 pub mod process;
 pub mod site;
