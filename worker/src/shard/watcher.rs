@@ -10,7 +10,7 @@ use super::limits::TopicLimits;
 use super::rotation::Rotation;
 use super::shared::{Checkpointed, Shared, StopFlag};
 use super::topology::{TopicKey, TopicState, Topology, TopologyCell, named_topics, state_of};
-use crate::kafka::{Admin, Isolation, KafkaError, OffsetSpec};
+use crate::kafka::{Admin, Code, Isolation, KafkaError, OffsetSpec};
 use crate::metrics::Metrics;
 use crate::plan::CompiledPipeline;
 use crate::plan::pipeline::Topics;
@@ -203,7 +203,8 @@ pub fn cluster_id(
         if let Some(id) = admin.cluster_id(Duration::from_secs(1)) {
             return Ok(Some(id));
         }
-        cause = admin.cause().or(cause);
+        // That all brokers are down explains less than what was known before.
+        cause = admin.cause().filter(|new| cause.is_none() || new.code != Code::AllBrokersDown).or(cause);
         match &cause {
             Some(error) if error.is_denied() => {
                 let doing = format!("connect to {servers} (connection `{}`)", admin.connection());

@@ -78,10 +78,10 @@ impl Events {
         let error = KafkaError { code: code_of(&error), ..error };
         self.metrics.client_error(&format!("{:?}", error.code));
         let mut state = self.state();
-        // A refused login is followed by "all brokers are down", which explains nothing.
+        // Every error of the last broker is followed by "all brokers are down", which explains nothing.
         if error.is_denied() {
             state.denied = Some(error);
-        } else {
+        } else if error.code != Code::AllBrokersDown || state.error.is_none() {
             state.error = Some(error);
         }
     }
@@ -357,5 +357,25 @@ mod tests {
         let password =
             "b:9093: SASL authentication error: Authentication failed during authentication due to invalid credentials";
         assert_eq!(code(Code::Authentication, password), Code::Authentication);
+    }
+
+    #[test]
+    fn what_explains_most_is_told() {
+        use Code::{AllBrokersDown, Authentication, BrokerTransportFailure, Resolve};
+        let events = Events::new(Metrics::new("p"));
+        let told = |codes: &[Code]| {
+            for code in codes {
+                events.client_error(KafkaError::new("talk to the brokers", *code, "x"));
+            }
+            let told = events.take_error().map(|error| error.code);
+            // Another one may be left behind it.
+            events.take_error();
+            told
+        };
+        assert_eq!(told(&[BrokerTransportFailure, AllBrokersDown]), Some(BrokerTransportFailure));
+        assert_eq!(told(&[AllBrokersDown]), Some(AllBrokersDown));
+        assert_eq!(told(&[AllBrokersDown, Resolve]), Some(Resolve));
+        assert_eq!(told(&[Authentication, BrokerTransportFailure, AllBrokersDown]), Some(Authentication));
+        assert_eq!(told(&[]), None);
     }
 }
