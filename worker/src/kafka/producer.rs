@@ -93,12 +93,29 @@ impl Producer {
 
     /// Adds a group's offsets to the transaction.
     pub fn send_offsets(&self, group: &str, places: &[Place], wait: Duration) -> Result<(), KafkaError> {
-        if places.is_empty() { Ok(()) } else { self.client.send_offsets(group, places, wait) }
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.client.send_offsets(group, places, wait).map_err(|error| self.named(error))
     }
 
     /// Commits; what was written is delivered first.
     pub fn commit(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.client.commit_transaction(wait)
+        self.client.commit_transaction(wait).map_err(|error| self.named(error))
+    }
+
+    /// What made the transaction fail before: a write does not tell, the transaction's calls do.
+    fn failed_before(&self) -> Option<KafkaError> {
+        let cause = self.client.begin_transaction().err()?;
+        Some(KafkaError { doing: "go on with the transaction".to_owned(), ..self.named(cause) })
+    }
+
+    /// The error with the topic that it is about: librdkafka names that in its log only.
+    fn named(&self, error: KafkaError) -> KafkaError {
+        match self.client.events().take_refused_partition() {
+            Some(message) if error.code == Code::TopicAuthorizationFailed => KafkaError { message, ..error },
+            _ => error,
+        }
     }
 
     /// Aborts.
@@ -149,9 +166,9 @@ impl Producer {
         for row in 0..batch.partitions.len() {
             let record = outgoing(&batch, row);
             bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
-            self.write_one(handle, record, batch.headers, row, go_on).map_err(|error| KafkaError {
-                doing: format!("write to topic `{topic}` partition {}", record.partition),
-                ..error
+            self.write_one(handle, record, batch.headers, row, go_on).map_err(|error| match error.code {
+                Code::State => self.failed_before().unwrap_or(error),
+                _ => KafkaError { doing: format!("write to topic `{topic}` partition {}", record.partition), ..error },
             })?;
         }
         Ok(bytes)

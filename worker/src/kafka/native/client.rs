@@ -12,6 +12,11 @@ use super::{c_string, text};
 use crate::kafka::error::{Code, KafkaError};
 use crate::metrics::Metrics;
 
+/// How librdkafka begins to say which partition a broker did not take into a transaction.
+const REFUSED_PARTITION: &str = "Failed to add partition \"";
+/// How it ends for the partition that is the cause; the others of the request were not even tried.
+const NOT_AUTHORIZED: &str = "authorization failed";
+
 /// What a handle is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kafka) enum Kind {
@@ -33,6 +38,7 @@ struct State {
     error: Option<KafkaError>,
     denied: Option<KafkaError>,
     undelivered: Option<Undelivered>,
+    refused_partition: Option<String>,
 }
 
 /// Records that were not delivered since the last look.
@@ -72,6 +78,11 @@ impl Events {
     /// Whether brokers have refused the client, and nobody has taken that error yet.
     pub(in crate::kafka) fn is_refused(&self) -> bool {
         self.state().denied.is_some()
+    }
+
+    /// What was said about the last partition that was not taken into a transaction, and forgets it.
+    pub(in crate::kafka) fn take_refused_partition(&self) -> Option<String> {
+        self.state().refused_partition.take()
     }
 
     fn client_error(&self, error: KafkaError) {
@@ -287,14 +298,30 @@ unsafe fn events<'a>(opaque: *mut c_void) -> Option<&'a Events> {
     unsafe { opaque.cast_const().cast::<Events>().as_ref() }
 }
 
-unsafe extern "C" fn on_log(_: *const rd::rd_kafka_t, level: c_int, facility: *const c_char, words: *const c_char) {
+unsafe extern "C" fn on_log(
+    client: *const rd::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    words: *const c_char,
+) {
     let (facility, words) = (text(facility), text(words));
+    if facility == "ADDPARTS"
+        && let Some(refused) = refused_partition(&words)
+        // SAFETY: a client that talks to brokers is passed, and its opaque is that of our clients.
+        && let Some(events) = unsafe { events(rd::rd_kafka_opaque(client)) }
+    {
+        events.state().refused_partition = Some(refused.to_owned());
+    }
     // librdkafka repeats what it cannot do on every attempt; what follows from it is told by the status.
     if level <= 3 {
         tracing::info!(target: "librdkafka", facility, "{words}");
     } else {
         tracing::debug!(target: "librdkafka", facility, "{words}");
     }
+}
+
+fn refused_partition(words: &str) -> Option<&str> {
+    words.find(REFUSED_PARTITION).map(|place| &words[place..]).filter(|refused| refused.ends_with(NOT_AUTHORIZED))
 }
 
 unsafe extern "C" fn on_error(client: *mut rd::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
@@ -357,6 +384,20 @@ mod tests {
         let password =
             "b:9093: SASL authentication error: Authentication failed during authentication due to invalid credentials";
         assert_eq!(code(Code::Authentication, password), Code::Authentication);
+    }
+
+    #[test]
+    fn the_partition_that_was_refused_is_found_in_the_log() {
+        let line = |what: &str| {
+            format!("[thrd:main]: 127.0.0.1:9092/1: Failed to add partition \"out\" [0] to transaction: {what}")
+        };
+        let denied = line("Broker: Topic authorization failed");
+        let found = refused_partition(&denied);
+        assert_eq!(
+            found,
+            Some("Failed to add partition \"out\" [0] to transaction: Broker: Topic authorization failed")
+        );
+        assert_eq!(refused_partition(&line("Broker: Operation not attempted")), None);
     }
 
     #[test]
