@@ -169,12 +169,18 @@ pub fn trouble(pod: &Pod) -> Option<(String, String)> {
     Some(("Unschedulable".to_owned(), unschedulable.message.clone().unwrap_or_default()))
 }
 
-/// A worker that ends again and again says why in its last lines.
+/// A worker that ends again and again says why in its last lines. One that was killed for its memory cannot.
 fn with_last_words(pod: &Pod, message: String) -> String {
-    let terminated = container(pod).and_then(|container| container.last_state.as_ref()?.terminated.as_ref());
-    let Some(words) = terminated.and_then(|terminated| terminated.message.as_deref()) else { return message };
-    let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    format!("{message}; its last words: {last}")
+    let last = container(pod).and_then(|container| container.last_state.as_ref()?.terminated.as_ref());
+    let Some(ended) = last else { return message };
+    if ended.reason.as_deref() == Some("OOMKilled") {
+        return format!("{message}; it needs more memory than spec.worker.resources.limits.memory (OOMKilled)");
+    }
+    let words = ended.message.as_deref().unwrap_or_default();
+    match words.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(last) => format!("{message}; it ended with exit code {}; its last words: {last}", ended.exit_code),
+        None => format!("{message}; it ended with exit code {}", ended.exit_code),
+    }
 }
 
 #[cfg(test)]
@@ -192,15 +198,18 @@ mod tests {
         let no_image = serde_json::json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}});
         let looping = serde_json::json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
         let ended = serde_json::json!({"terminated": {"exitCode": 3, "message": "start\nstopped: no memory\n"}});
+        let killed = serde_json::json!({"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "start\n"}});
         let container = |state, last| serde_json::json!({"containerStatuses": [{"name": "worker", "image": "i", "imageID": "", "ready": false, "restartCount": 1, "state": state, "lastState": last}]});
         let none = serde_json::json!({});
         assert_eq!(trouble(&pod(&container(starting, none.clone()))), None);
         assert_eq!(trouble(&pod(&container(no_image, none))).unwrap(), ("ErrImagePull".into(), "not found".into()));
-        let (reason, text) = trouble(&pod(&container(looping, ended))).unwrap();
+        let (reason, text) = trouble(&pod(&container(looping.clone(), ended))).unwrap();
         assert_eq!(
             (reason.as_str(), text.as_str()),
-            ("CrashLoopBackOff", "back-off 10s; its last words: stopped: no memory")
+            ("CrashLoopBackOff", "back-off 10s; it ended with exit code 3; its last words: stopped: no memory")
         );
+        let (_, text) = trouble(&pod(&container(looping, killed))).unwrap();
+        assert!(text.ends_with("more memory than spec.worker.resources.limits.memory (OOMKilled)"), "{text}");
         let condition = serde_json::json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]});
         assert_eq!(trouble(&pod(&condition)).unwrap(), ("Unschedulable".into(), "0/1 nodes".into()));
     }
