@@ -2,6 +2,7 @@
 //! is said when something is missing.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -371,7 +372,7 @@ fn changed_password(case: &Case<'_>) -> Result<()> {
 /// pipeline may do tells which one it uses.
 fn changed_certificate(case: &Case<'_>) -> Result<()> {
     let authority = case.cluster.authority()?;
-    authority.issue(ROTATED)?;
+    authority.issue(ROTATED, Ipv4Addr::LOCALHOST)?;
     let secrets = secrets(case)?;
     fs::remove_dir_all(secrets.join("certificate"))?;
     let mount = |name: &str| -> Result<()> {

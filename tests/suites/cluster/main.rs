@@ -3,8 +3,10 @@
 //! One cluster and one Kafka for all tests, which run one after another. Where no cluster can be had, the tests are
 //! skipped with the reason; with `CI=true` that is a failure.
 
+mod chart;
 mod deletion;
 mod quarantine;
+mod visible;
 
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -28,6 +30,8 @@ const TESTS: &[(&str, Test)] = &[
     ("a_wrong_manifest_is_told_in_the_status", wrong_manifest),
     ("suspended_and_back", suspend),
     ("a_batch_comes_to_its_end_and_its_workers_go", batch),
+    ("what_the_user_sees", visible::what_the_user_sees),
+    ("the_chart_in_all_variants", chart::the_chart_in_all_variants),
     ("exactly_once_under_faults_of_pods_and_operator", faults),
     ("a_shard_that_takes_its_workers_down_is_quarantined", quarantine::quarantine),
     ("a_deleted_pipeline_takes_its_topics_along", deletion::deleted_with_its_topics),

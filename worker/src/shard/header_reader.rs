@@ -24,7 +24,12 @@ pub fn read_header(identity: &Identity, consumer: &mut Consumer) -> Result<Optio
         bound(identity, &partition, OffsetSpec::Earliest, Isolation::ReadCommitted)?,
         bound(identity, &partition, OffsetSpec::Latest, Isolation::ReadCommitted)?,
     );
-    last_header(consumer, &partition, log, &|| identity.tenure.asked())
+    last_header(consumer, &partition, log, &|consumer| {
+        if identity.tenure.asked() {
+            return Some(Trouble::Asked);
+        }
+        (consumer.is_refused() && identity.is_outdated()).then_some(Trouble::Renew)
+    })
 }
 
 /// The last committed header of a partition whose log goes from one offset to the other, if there is one. Each partition
@@ -36,7 +41,7 @@ pub fn last_header(
     consumer: &mut Consumer,
     partition: &TopicPartition,
     (start, end): (i64, i64),
-    asked: &dyn Fn() -> bool,
+    interrupted: &dyn Fn(&Consumer) -> Option<Trouble>,
 ) -> Result<Option<Header>, Trouble> {
     let mut distance = FIRST_DISTANCE;
     loop {
@@ -44,7 +49,7 @@ pub fn last_header(
         if from >= end {
             return Ok(None);
         }
-        if let Some(header) = read_from(consumer, partition, (from, end), asked)? {
+        if let Some(header) = read_from(consumer, partition, (from, end), interrupted)? {
             return Ok(Some(header));
         }
         if from == start {
@@ -103,7 +108,7 @@ fn read_from(
     consumer: &mut Consumer,
     partition: &TopicPartition,
     (from, end): (i64, i64),
-    asked: &dyn Fn() -> bool,
+    interrupted: &dyn Fn(&Consumer) -> Option<Trouble>,
 ) -> Result<Option<Header>, Trouble> {
     let assigned = Assigned { partition: partition.clone(), source: 0, offset: from, leader_epoch: -1, end: None };
     consumer.assign(&[assigned])?;
@@ -119,11 +124,8 @@ fn read_from(
         if let Some((_, next, _)) = polled.positions.first() {
             (position, moved) = (*next, Instant::now());
         }
-        if asked() {
-            return Err(Trouble::Asked);
-        }
-        if consumer.is_refused() && identity.is_outdated() {
-            return Err(Trouble::Renew);
+        if let Some(trouble) = interrupted(consumer) {
+            return Err(trouble);
         }
         if moved.elapsed() > STALLED {
             return Err(Trouble::Restart(stalled(consumer, partition, position, end)));

@@ -111,9 +111,12 @@ pub enum RemovalError {
 impl From<Trouble> for RemovalError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Abort(error) | Trouble::Refused(error) | Trouble::Fenced(error) => Self::Kafka(error),
+            Trouble::Abort(error) | Trouble::Refused(error) | Trouble::Fenced(error) | Trouble::Denied(error) => {
+                Self::Kafka(error)
+            }
             Trouble::Restart(why) | Trouble::Lost(why) | Trouble::Stop(why) => Self::Headers(why),
-            Trouble::Asked => Self::Stopped,
+            // Nobody renews clients here: whoever owns the removal begins anew with other secrets.
+            Trouble::Asked | Trouble::Renew => Self::Stopped,
         }
     }
 }
@@ -182,7 +185,9 @@ impl Removal {
         let (starts, ends) = (ask(OffsetSpec::Earliest)?, ask(OffsetSpec::Latest)?);
         self.consumer.expect(std::iter::once(&*name));
         for ((partition, start), end) in partitions.iter().zip(starts).zip(ends) {
-            let header = last_header(&mut self.consumer, partition, (start?, end?), &|| !watch(stage))?;
+            let header = last_header(&mut self.consumer, partition, (start?, end?), &|_| {
+                (!watch(stage)).then_some(Trouble::Asked)
+            })?;
             if let Some(header) = header.filter(|header| header.uid != self.uid) {
                 return Ok(Some(header.uid));
             }

@@ -20,7 +20,7 @@ use millstream_tests::tls::Authority;
 use millstream_tests::{golden, ports, wait};
 use serde_json::{Value, json};
 
-use super::{GUARD, delete};
+use super::GUARD;
 
 const NAMESPACE: &str = "visible";
 /// What is said may still change for a while once the reason is right, as a client tries again.
@@ -429,7 +429,7 @@ pub fn what_the_user_sees(site: &Site) -> Result<()> {
         }
     }
     // What crashes again and again is not to run on beside other tests.
-    let gone = delete(site, NAMESPACE);
+    let gone = site.delete(NAMESPACE);
     ensure!(wrong.is_empty(), "{wrong}");
     no_file_is_left(&cases)?;
     gone
