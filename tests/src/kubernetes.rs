@@ -293,7 +293,8 @@ impl Drop for Kubernetes {
     }
 }
 
-fn is_existing() -> bool {
+/// Whether the tests are to run against a cluster that is not theirs.
+pub fn is_existing() -> bool {
     env::var("MILLSTREAM_TEST_CLUSTER").is_ok_and(|cluster| cluster == "existing")
 }
 
