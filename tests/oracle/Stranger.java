@@ -11,7 +11,6 @@ import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ScramCredentialInfo;
 import org.apache.kafka.clients.admin.ScramMechanism;
-import org.apache.kafka.clients.admin.UserScramCredentialAlteration;
 import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -118,12 +117,12 @@ public final class Stranger {
     private static void scram(String bootstrap, String user)
             throws IOException, ExecutionException, InterruptedException {
         String password = lines().get(0);
-        List<UserScramCredentialAlteration> changes = new ArrayList<>();
-        for (var mechanism : List.of(ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)) {
-            changes.add(new UserScramCredentialUpsertion(user, new ScramCredentialInfo(mechanism, 4096), password));
-        }
         try (Admin admin = Admin.create(properties(bootstrap))) {
-            admin.alterUserScramCredentials(changes).all().get();
+            // Brokers take one change of a user a request.
+            for (var mechanism : List.of(ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)) {
+                var change = new UserScramCredentialUpsertion(user, new ScramCredentialInfo(mechanism, 4096), password);
+                admin.alterUserScramCredentials(List.of(change)).all().get();
+            }
         }
     }
 
