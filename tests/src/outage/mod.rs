@@ -12,6 +12,7 @@
 mod fault;
 pub mod pauses;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -115,7 +116,7 @@ pub fn run(site: &Site, namespace: &str, records: u64, faults: &[Fault]) -> Resu
     let mut times = Vec::new();
     for (number, fault) in faults.iter().enumerate() {
         feed.allot(faults.len() - number - 1);
-        times.push(suffer(target, fault)?);
+        times.push(suffer(target, fault, &watch)?);
         eprintln!("{:6.1} s  {}", times[number].begun.elapsed().as_secs_f64(), fault.name);
     }
     feed.finish()?;
@@ -128,7 +129,8 @@ pub fn run(site: &Site, namespace: &str, records: u64, faults: &[Fault]) -> Resu
     Ok(Report { survived, verdict })
 }
 
-fn suffer(target: Target<'_>, fault: &Fault) -> Result<Times> {
+/// Lets a fault happen, and waits until it is over: all shards are where they are to be, and go on there.
+fn suffer(target: Target<'_>, fault: &Fault, watch: &Watch) -> Result<Times> {
     let Target { site, namespace } = target;
     let quiet = Instant::now();
     std::thread::sleep(QUIET);
@@ -136,6 +138,13 @@ fn suffer(target: Target<'_>, fault: &Fault) -> Result<Times> {
     (fault.happen)(target).with_context(|| format!("fault: {}", fault.name))?;
     site.spread(namespace, "p", fault.workers).with_context(|| format!("after: {}", fault.name))?;
     site.wait_for(namespace, "p", "condition=Ready").with_context(|| format!("after: {}", fault.name))?;
+    let since = Instant::now();
+    wait::until_true("a checkpoint of each shard", GUARD, || {
+        let seen = watch.seen();
+        let later: BTreeSet<i32> = seen.iter().rev().take_while(|c| c.at > since).map(|c| c.shard).collect();
+        Ok(later.len() == SHARDS as usize)
+    })
+    .with_context(|| format!("after: {}\n{}", fault.name, site.kubernetes.describe(namespace)))?;
     Ok(Times { quiet, begun, over: Instant::now() })
 }
 

@@ -63,8 +63,8 @@ sinks: [{name: out, kafka: {topic: ~out}, format: {type: Raw}}]
 ";
 /// One that reads its records.
 const NUMBERS: &str = "\
-sources: [{name: numbers, kafka: {topics: [~in]}, format: {type: Csv}, schema: [{name: n, type: int}]}]
-transforms: [{name: positive, filter: n > 0}]
+sources: [{name: numbers, kafka: {topics: [~in]}, format: {type: Csv}, schema: [{name: number, type: int}]}]
+transforms: [{name: positive, filter: number > 0}]
 sinks: [{name: out, kafka: {topic: ~out}, format: {type: Csv}}]
 ";
 

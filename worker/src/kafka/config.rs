@@ -78,6 +78,14 @@ impl ClientConfig {
         self.with(client, settings)
     }
 
+    /// The settings of a consumer that reads the last record of a log: brokers answer at once though nothing follows.
+    /// Else whatever is read next waits behind a fetch that is under way, half a second by default.
+    pub(super) fn tail_consumer(&self, client: &str, group: &str, prefetch: u64) -> Vec<(String, String)> {
+        let mut settings = self.consumer(client, group, prefetch);
+        settings.push(pair("fetch.wait.max.ms", "5"));
+        settings
+    }
+
     /// A transactional producer's settings. `queue` bounds the bytes that wait to be written, `batch` those that are
     /// written at once.
     pub(super) fn transactional_producer(

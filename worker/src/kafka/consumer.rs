@@ -100,8 +100,23 @@ impl Consumer {
         batch: u64,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        let settings = config.consumer(client, group, prefetch);
-        let client = Arc::new(Client::new(Kind::Consumer, &settings, Events::new(metrics))?);
+        Self::with(&config.consumer(client, group, prefetch), group, batch, metrics)
+    }
+
+    /// A consumer for the ends of logs, which takes no time for what is not there: not for streams, since it asks brokers
+    /// again and again.
+    pub fn of_tails(
+        config: &ClientConfig,
+        client: &str,
+        group: &str,
+        bytes: u64,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, KafkaError> {
+        Self::with(&config.tail_consumer(client, group, bytes), group, bytes, metrics)
+    }
+
+    fn with(settings: &[(String, String)], group: &str, batch: u64, metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
+        let client = Arc::new(Client::new(Kind::Consumer, settings, Events::new(metrics))?);
         Ok(Self {
             queue: MessageQueue::new(Arc::clone(&client)),
             client,

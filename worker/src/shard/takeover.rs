@@ -33,6 +33,8 @@ const HAND_OVER: Duration = Duration::from_secs(2);
 const LOOK_FOR_RELEASE: Duration = Duration::from_millis(10);
 /// How long brokers are waited for before the coordinator is looked for.
 const MEET: Duration = Duration::from_millis(500);
+/// The buffer for headers, which are some kilobytes each.
+const HEADER_BYTES: u64 = 1 << 20;
 /// The bytes of a producer's batch, unless a topic takes less: what brokers take by default, with room for overhead.
 const BATCH_BYTES: u64 = 1_000_000;
 
@@ -48,6 +50,8 @@ pub fn transaction_timeout(interval: Duration) -> Duration {
 
 /// What a takeover begins with. To have it ready makes the pause of a hand-over short.
 struct Standby {
+    /// Reads headers, and ends with the takeover.
+    headers: Consumer,
     consumer: Consumer,
     producer: Producer,
     topology: Arc<Topology>,
@@ -68,13 +72,14 @@ fn prepare(identity: &Identity) -> Result<Standby, Trouble> {
     identity.shared.set_state(identity.id, if granted { ShardState::Starting } else { ShardState::Preparing });
     fault::point("takeover.begin");
     let (topology_version, topology) = wait_for_topics(identity)?;
-    let mut consumer = make_consumer(identity, &topology.sources(&identity.shared.pipeline))?;
-    // Connects meanwhile; it is nobody's before `init_transactions`.
+    let mut headers = make_header_consumer(identity)?;
+    // Connect meanwhile; the producer is nobody's before `init_transactions`.
+    let consumer = make_consumer(identity, &topology.sources(&identity.shared.pipeline))?;
     let producer = make_producer(identity, &topology)?;
-    let before = read_header(identity, &mut consumer)?;
+    let before = read_header(identity, &mut headers)?;
     check_owner(identity, before.as_ref())?;
     fault::point("takeover.header-read");
-    Ok(Standby { consumer, producer, topology, topology_version })
+    Ok(Standby { headers, consumer, producer, topology, topology_version })
 }
 
 fn wait_for_grant(identity: &Identity) -> Result<Grant, Trouble> {
@@ -88,12 +93,12 @@ fn wait_for_grant(identity: &Identity) -> Result<Grant, Trouble> {
 }
 
 /// Waits until the former owner has let the shard go, which its last header says; not for long, since it may be gone.
-fn wait_for_release(identity: &Identity, consumer: &mut Consumer, grant: Grant) -> Result<(), Trouble> {
+fn wait_for_release(identity: &Identity, headers: &mut Consumer, grant: Grant) -> Result<(), Trouble> {
     let deadline = Instant::now() + HAND_OVER;
     let mut seen = None;
     while grant.handed_over && identity.held.is_none() && Instant::now() < deadline {
         let end = header_end(identity)?;
-        if seen.replace(end) != Some(end) && read_header(identity, consumer)?.is_none_or(|header| header.released) {
+        if seen.replace(end) != Some(end) && read_header(identity, headers)?.is_none_or(|header| header.released) {
             return Ok(());
         }
         if identity.tenure.sleep(LOOK_FOR_RELEASE) {
@@ -105,22 +110,22 @@ fn wait_for_release(identity: &Identity, consumer: &mut Consumer, grant: Grant) 
 
 fn take(identity: &mut Identity, standby: Standby, grant: Grant) -> Result<Shard<'_>, Trouble> {
     let shared = Arc::clone(&identity.shared);
-    let Standby { mut consumer, producer, topology, topology_version } = standby;
+    let Standby { mut headers, consumer, producer, topology, topology_version } = standby;
     let sources = topology.sources(&shared.pipeline);
-    wait_for_release(identity, &mut consumer, grant)?;
+    wait_for_release(identity, &mut headers, grant)?;
     wait_for_shard_0(identity)?;
     fault::point("takeover.before-init");
     init_transactions(identity, &producer)?;
     fault::point("takeover.after-init");
-    let header = read_header(identity, &mut consumer)?;
+    let header = read_header(identity, &mut headers)?;
     check_owner(identity, header.as_ref())?;
     if header.is_none() && grant.started {
-        return Err(stop_if_last(identity, &mut consumer, None, lost_start(identity)));
+        return Err(stop_if_last(identity, &mut headers, None, lost_start(identity)));
     }
     identity.held = Some(Held::of(header.as_ref()));
     fault::point("takeover.header-read-again");
     let slots = match positions(identity, &consumer, &sources, header.as_ref()) {
-        Err(Trouble::Stop(why)) => return Err(stop_if_last(identity, &mut consumer, header.as_ref(), why)),
+        Err(Trouble::Stop(why)) => return Err(stop_if_last(identity, &mut headers, header.as_ref(), why)),
         slots => slots?,
     };
     fault::point("takeover.restored");
@@ -166,8 +171,8 @@ fn positions(
 }
 
 /// What looks lost to a process that was overtaken without knowing is not: the other one has moved on.
-pub fn stop_if_last(identity: &Identity, consumer: &mut Consumer, header: Option<&Header>, why: String) -> Trouble {
-    match is_last(identity, consumer, header) {
+pub fn stop_if_last(identity: &Identity, headers: &mut Consumer, header: Option<&Header>, why: String) -> Trouble {
+    match is_last(identity, headers, header) {
         Ok(true) => Trouble::Stop(why),
         Ok(false) => {
             let doing = format!("take shard {} over", identity.id);
@@ -241,6 +246,21 @@ fn client_name(identity: &Identity) -> String {
     format!("millstream.{}.{}", identity.shared.pipeline.application_id, identity.id)
 }
 
+/// Headers are read with a client of their own, at the takeover only.
+fn make_header_consumer(identity: &Identity) -> Result<Consumer, Trouble> {
+    let shared = &identity.shared;
+    let mut consumer = Consumer::of_tails(
+        &identity.access.configs[shared.home()],
+        &format!("{}.headers", client_name(identity)),
+        &shared.pipeline.application_id,
+        HEADER_BYTES,
+        Arc::clone(&shared.metrics),
+    )
+    .map_err(|error| Trouble::Stop(error.to_string()))?;
+    consumer.expect(std::iter::once(shared.state_topic().as_str()));
+    Ok(consumer)
+}
+
 fn make_consumer(identity: &Identity, sources: &[SourceTopic]) -> Result<Consumer, Trouble> {
     let shared = &identity.shared;
     let mut consumer = Consumer::new(
@@ -252,9 +272,8 @@ fn make_consumer(identity: &Identity, sources: &[SourceTopic]) -> Result<Consume
         Arc::clone(&shared.metrics),
     )
     .map_err(|error| Trouble::Stop(error.to_string()))?;
-    let state = shared.state_topic();
     let mine = own_partitions(identity, sources);
-    let topics: BTreeSet<&str> = mine.iter().map(|partition| &*partition.topic).chain([state.as_str()]).collect();
+    let topics: BTreeSet<&str> = mine.iter().map(|partition| &*partition.topic).collect();
     consumer.expect(topics.into_iter());
     Ok(consumer)
 }
