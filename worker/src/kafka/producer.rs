@@ -107,13 +107,16 @@ impl Producer {
     /// What made the transaction fail before: a write does not tell, the transaction's calls do.
     fn failed_before(&self) -> Option<KafkaError> {
         let cause = self.client.begin_transaction().err()?;
-        Some(KafkaError { doing: "go on with the transaction".to_owned(), ..self.named(cause) })
+        Some(self.named(KafkaError { doing: "go on with the transaction".to_owned(), ..cause }))
     }
 
-    /// The error with the topic that it is about: librdkafka names that in its log only.
+    /// The error with the topic that it is about: librdkafka names that in its log only. Which call of the transaction
+    /// came across it is chance, and says nothing.
     fn named(&self, error: KafkaError) -> KafkaError {
         match self.client.events().take_refused_partition() {
-            Some(message) if error.code == Code::TopicAuthorizationFailed => KafkaError { message, ..error },
+            Some(message) if error.code == Code::TopicAuthorizationFailed => {
+                KafkaError { doing: "write in a transaction".to_owned(), message, ..error }
+            }
             _ => error,
         }
     }
