@@ -148,8 +148,10 @@ impl Target<'_> {
         self.kubernetes().kubectl(&["-n", self.namespace, "scale", "msp/p", &replicas]).map(drop)
     }
 
-    /// The same to be computed in another way: a new revision.
+    /// The same to be computed in another way: a new revision, which gets the shards once its workers are ready.
     fn change_spec(&self) -> Result<()> {
+        let active = || self.kubernetes().get(self.namespace, "msp/p", "{.status.activeRevision}");
+        let former = active()?;
         let path = "{.spec.transforms[0].set[0].expression}";
         let now = self.kubernetes().get(self.namespace, "msp/p", path)?;
         let other = if now == "amount * 2" { "amount + amount" } else { "amount * 2" };
