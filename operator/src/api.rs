@@ -1,16 +1,30 @@
 //! The API server, as the operator uses it: every request is counted by what came of it.
 //!
-//! Three things are not seen here: the Lease's requests, which its manager makes by itself; the watches as long as all is
-//! well with them; and the repetitions of a request that the server was too busy for, of which the last answer counts.
+//! Two things are not seen here: the Lease's requests, which its manager makes by itself, and the watches as long as all
+//! is well with them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::core::NamespaceResourceScope;
 use kube::runtime::watcher;
-use kube::{Api, Client, Error, Resource};
+use kube::{Api, Client, Config, Error, Resource};
 
 use crate::metrics::Metrics;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The way to the API server: that of the pod, or of the kubeconfig. Needs a runtime around it.
+pub async fn connect() -> anyhow::Result<Client> {
+    let mut config = Config::infer().await?;
+    config.connect_timeout = Some(CONNECT);
+    // The library would repeat what a busy server has refused up to fifteen times, with waits of minutes, while the
+    // Pipeline that it is about is held up. The next reconcile asks again.
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
+use millstream::cluster::WatchBackoff;
 use millstream_crds::PipelineStatus;
 
 use crate::apply::Writer;
@@ -36,6 +37,7 @@ pub async fn run(context: Arc<Context>, namespace: Option<String>, news: Unbound
     let concurrency = context.settings.concurrency;
     Controller::new(pipelines, watcher::Config::default())
         .with_config(controller::Config::default().concurrency(concurrency))
+        .trigger_backoff(WatchBackoff::default())
         .reconcile_on(news)
         .run(guarded, after_error, Arc::clone(&context))
         .for_each(|outcome| {

@@ -16,6 +16,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Resource, ResourceExt};
+use millstream::cluster::WatchBackoff;
 use millstream_crds::{Pipeline, PipelineAssignment};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -79,7 +80,7 @@ where
 {
     let (store, writer) = reflector::store();
     let watched = watcher(scoped::<K>(server, namespace), config);
-    let stream = reflector::reflector(writer, watched).default_backoff().touched_objects();
+    let stream = reflector::reflector(writer, watched).backoff(WatchBackoff::default()).touched_objects();
     tasks.spawn(tell(stream, changed.clone(), server.clone()));
     store
 }

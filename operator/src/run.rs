@@ -14,12 +14,11 @@ use anyhow::{Context as _, Result};
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::{BoxFuture, FutureExt, Shared};
-use kube::Client;
 use kube::runtime::reflector::ObjectRef;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::api::ApiServer;
+use crate::api::{ApiServer, connect};
 use crate::backoff::delay;
 use crate::build::WorkerSettings;
 use crate::certificate::{Certificate, certificate};
@@ -61,7 +60,7 @@ struct Parts {
 }
 
 async fn work(settings: Arc<Settings>, asked: Asked) -> Result<()> {
-    let client = Client::try_default().await.context("there is no way to the API server")?;
+    let client = connect().await.context("there is no way to the API server")?;
     let metrics = Arc::new(Metrics::new()?);
     let server = ApiServer::new(client, Arc::clone(&metrics));
     let ready = Arc::new(AtomicBool::new(false));

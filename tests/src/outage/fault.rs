@@ -156,7 +156,8 @@ impl Target<'_> {
         let now = self.kubernetes().get(self.namespace, "msp/p", path)?;
         let other = if now == "amount * 2" { "amount + amount" } else { "amount * 2" };
         let patch = format!(r#"[{{"op":"replace","path":"/spec/transforms/0/set/0/expression","value":"{other}"}}]"#);
-        self.kubernetes().kubectl(&["-n", self.namespace, "patch", "msp", "p", "--type=json", "-p", &patch]).map(drop)
+        self.kubernetes().kubectl(&["-n", self.namespace, "patch", "msp", "p", "--type=json", "-p", &patch])?;
+        wait::until_true("the new revision", GUARD, || Ok(active()? != former))
     }
 }
 

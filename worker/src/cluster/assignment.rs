@@ -16,7 +16,7 @@ use kube::runtime::watcher::{self, watcher};
 use millstream_crds::{PipelineAssignment, PipelineAssignmentSpec};
 use tokio::runtime::Handle;
 
-use super::{Common, Identity};
+use super::{Common, Identity, WatchBackoff};
 use crate::shard::{Assignment, AssignmentSource, Claim, Grant};
 
 /// How long a fresh look may take.
@@ -46,7 +46,7 @@ pub(super) fn claims(identity: &Identity, spec: &PipelineAssignmentSpec) -> Opti
 /// Watches the assignment for ever.
 pub(super) async fn watch(common: Arc<Common>, api: Api<PipelineAssignment>, seen: Sender<Assignment>) {
     let only = watcher::Config::default().fields(&format!("metadata.name={}", common.identity.pipeline));
-    let mut stream = watcher(api, only).default_backoff().boxed();
+    let mut stream = watcher(api, only).backoff(WatchBackoff::default()).boxed();
     let mut told = false;
     while let Some(event) = stream.next().await {
         match event {

@@ -13,11 +13,16 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long the operator may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// Whether the library itself repeats what a busy server has refused: up to fifteen times, with waits of minutes. Whoever
+/// asks here asks again by itself, and soon.
+const RETRY: bool = false;
+
 /// A client of the API server: that of the pod, or of the kubeconfig.
 pub(super) async fn api_server() -> Result<Client, ClusterError> {
     let no_way = |error: &dyn std::fmt::Display| ClusterError::NoApiServer(error.to_string());
     let mut config = Config::infer().await.map_err(|error| no_way(&error))?;
     config.connect_timeout = Some(CONNECT);
+    config.default_retry = RETRY;
     Client::try_from(config).map_err(|error| no_way(&error))
 }
 
@@ -28,6 +33,7 @@ pub(super) fn operator(address: &OperatorAddress) -> Result<Client, ClusterError
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(ANSWER);
     config.write_timeout = Some(ANSWER);
+    config.default_retry = RETRY;
     config.reset_reader_on_write = true;
     config.auth_info.token_file = Some(address.token.display().to_string());
     Client::try_from(config)

@@ -10,6 +10,7 @@
 //! cases records flow on.
 
 mod assignment;
+mod backoff;
 mod client;
 mod report;
 
@@ -25,6 +26,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+pub use self::backoff::WatchBackoff;
 use self::client::{api_server, operator};
 pub use self::report::Observed;
 use crate::shard::{Assignment, Assignments};
