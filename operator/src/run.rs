@@ -15,6 +15,8 @@ use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::{BoxFuture, FutureExt, Shared};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::utils::Backoff;
+use millstream::cluster::WatchBackoff;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -32,6 +34,8 @@ use crate::reports::Reports;
 use crate::reports::server::{self, Reception};
 use crate::settings::Settings;
 
+/// Whoever took part for this long has done so well: the next trouble is a new one.
+const GOOD_STAND: Duration = Duration::from_secs(30);
 /// How long the Lease may take to be released.
 const RELEASE: Duration = Duration::from_secs(3);
 
@@ -106,8 +110,27 @@ async fn obtain_certificate(server: &ApiServer, settings: &Settings) -> Certific
     }
 }
 
-/// Leads whenever the Lease says so, and gives it back at the end.
+/// Takes part in the election until somebody asks to stop. While the API server is away nobody can: a process that
+/// ended for that would be started again with ever longer pauses, and still be away when the API server is back.
 async fn take_part(parts: &Parts, mut heard: UnboundedReceiver<ObjectRef<Guarded>>, mut asked: Asked) -> Result<()> {
+    let mut backoff = WatchBackoff::default();
+    loop {
+        let since = Instant::now();
+        let Err(error) = stand(parts, &mut heard, &mut asked).await else { return Ok(()) };
+        if since.elapsed() > GOOD_STAND {
+            backoff.reset();
+        }
+        let wait = backoff.next().unwrap_or_default();
+        tracing::warn!("{error:#}; trying again in {wait:.1?}");
+        tokio::select! {
+            () = &mut asked => return Ok(()),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Leads whenever the Lease says so, and gives it back at the end.
+async fn stand(parts: &Parts, heard: &mut UnboundedReceiver<ObjectRef<Guarded>>, asked: &mut Asked) -> Result<()> {
     let candidate = leader::candidate(&parts.server, &parts.settings).await.context("the Lease cannot be used")?;
     let (mut lead, task) = candidate.watch().await;
     let mut leading: Option<Lead> = None;
@@ -123,7 +146,7 @@ async fn take_part(parts: &Parts, mut heard: UnboundedReceiver<ObjectRef<Guarded
             _ => {}
         }
         tokio::select! {
-            () = &mut asked => break,
+            () = &mut *asked => break,
             changed = lead.changed() => changed.context("the Lease is not looked after any more")?,
             ended = &mut task => {
                 ended?.context("the Lease cannot be kept")?;
@@ -138,7 +161,10 @@ async fn take_part(parts: &Parts, mut heard: UnboundedReceiver<ObjectRef<Guarded
     }
     drop((leading, lead));
     // Nobody watches the Lease any more, and so it is released; another replica need not wait for its end.
-    tokio::time::timeout(RELEASE, task).await.context("the Lease was not released in time")???;
+    let released = tokio::time::timeout(RELEASE, task).await.context("the Lease was not released in time");
+    if let Err(error) = released.and_then(|task| Ok(task??)) {
+        tracing::warn!("{error:#}; another replica leads when it has run out");
+    }
     Ok(())
 }
 
