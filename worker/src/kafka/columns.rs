@@ -1,4 +1,4 @@
-//! Messages become columns.
+//! Records become columns, whoever read them: librdkafka's messages and record batches from the wire fill the same ones.
 
 use std::sync::Arc;
 
@@ -8,12 +8,29 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field};
 
-use super::native::messages::Message;
 use crate::records::{SourceBatch, TopicPartition, header_fields};
 
-/// Columns of one source under construction.
+/// A record without its headers, as it lies in the memory of whoever read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// The offset.
+    pub offset: i64,
+    /// Milliseconds since 1970; -1 if the record has no timestamp.
+    pub timestamp: i64,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; None is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// Columns of one source under construction. Keys and values are copied into them once and nothing else is allocated
+/// for a record.
+///
+/// # Panics
+/// Arrow's 32-bit offsets bound the keys, the values and the headers of one batch to 2 GiB each: who fills the columns
+/// keeps below that.
 #[derive(Debug)]
-pub(super) struct Columns {
+pub struct Columns {
     source: usize,
     slots: Vec<u32>,
     offsets: Vec<i64>,
@@ -26,7 +43,7 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Room for `rows` records with `bytes` of values.
-    pub(super) fn with_capacity(source: usize, rows: usize, bytes: usize) -> Self {
+    pub fn with_capacity(source: usize, rows: usize, bytes: usize) -> Self {
         Self {
             source,
             slots: Vec::with_capacity(rows),
@@ -39,33 +56,57 @@ impl Columns {
         }
     }
 
-    pub(super) fn source(&self) -> usize {
+    /// The source that the records are of.
+    pub fn source(&self) -> usize {
         self.source
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn push(&mut self, slot: u32, message: Message<'_>) {
-        let row = self.offsets.len();
-        let (key, value) = (message.key(), message.value());
-        self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
-        self.slots.push(slot);
-        self.offsets.push(message.offset());
-        self.timestamps.push(message.timestamp());
-        self.keys.append_option(key);
-        self.values.append_option(value);
-        match (message.headers(), &mut self.headers) {
-            (None, None) => {}
-            (Some(headers), columns) => {
-                columns.get_or_insert_with(|| HeaderColumns::after(row)).push(headers.iter());
-            }
-            (None, Some(columns)) => columns.push(std::iter::empty::<(String, Option<&[u8]>)>()),
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Adds a record without headers.
+    pub fn push(&mut self, slot: u32, row: Row<'_>) {
+        self.fields(slot, row);
+        if let Some(columns) = &mut self.headers {
+            columns.push(std::iter::empty::<(&str, Option<&[u8]>)>());
         }
     }
 
-    pub(super) fn finish(mut self, partitions: &Arc<[TopicPartition]>) -> SourceBatch {
+    /// Adds a record with headers.
+    pub fn push_with_headers<'a, N: AsRef<str>>(
+        &mut self,
+        slot: u32,
+        row: Row<'_>,
+        headers: impl Iterator<Item = (N, Option<&'a [u8]>)>,
+    ) {
+        let before = self.len();
+        self.fields(slot, row);
+        self.headers.get_or_insert_with(|| HeaderColumns::after(before)).push(headers);
+    }
+
+    fn fields(&mut self, slot: u32, row: Row<'_>) {
+        self.bytes += row.key.map_or(0, <[u8]>::len) + row.value.map_or(0, <[u8]>::len);
+        self.slots.push(slot);
+        self.offsets.push(row.offset);
+        self.timestamps.push(row.timestamp);
+        self.keys.append_option(row.key);
+        self.values.append_option(row.value);
+    }
+
+    /// The batch; its slots point into `partitions`.
+    pub fn finish(mut self, partitions: &Arc<[TopicPartition]>) -> SourceBatch {
         SourceBatch {
             source: self.source,
             partitions: Arc::clone(partitions),
@@ -132,8 +173,27 @@ pub(super) fn headers_of(headers: &ListArray, row: usize) -> Vec<(String, Option
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use arrow::array::Array;
+
+    #[test]
+    fn records_become_rows_in_order() {
+        let mut columns = Columns::with_capacity(3, 2, 16);
+        let row = |offset, key, value| Row { offset, timestamp: 7, key, value };
+        columns.push(1, row(10, None, Some(b"value".as_slice())));
+        columns.push_with_headers(0, row(4, Some(b"key".as_slice()), None), [("a", None)].into_iter());
+        columns.push(1, row(11, Some(b"".as_slice()), Some(b"".as_slice())));
+        assert_eq!((columns.source(), columns.len(), columns.bytes()), (3, 3, 8));
+        let partitions: Vec<_> = (0..2).map(|partition| TopicPartition { topic: Arc::from("t"), partition }).collect();
+        let batch = columns.finish(&Arc::from(partitions));
+        assert_eq!(batch.slots.values(), &[1, 0, 1]);
+        assert_eq!(batch.offsets.values(), &[10, 4, 11]);
+        assert_eq!(batch.keys.iter().collect::<Vec<_>>(), [None, Some(b"key".as_slice()), Some(b"")]);
+        assert_eq!(batch.values.iter().collect::<Vec<_>>(), [Some(b"value".as_slice()), None, Some(b"")]);
+        let headers = batch.headers.unwrap();
+        assert_eq!([0, 1, 2].map(|row| headers.value_length(row)), [0, 1, 0]);
+    }
 
     #[test]
     fn headers_begin_where_the_first_record_has_some() {

@@ -334,7 +334,11 @@ impl Resolver<'_> {
             self.advance(index, end, None);
             return;
         }
-        collecting.columns(slot.source, capacity).push(index, message);
+        let columns = collecting.columns(slot.source, capacity);
+        match message.headers() {
+            None => columns.push(index, message.row()),
+            Some(headers) => columns.push_with_headers(index, message.row(), headers.iter()),
+        }
         self.advance(index, message.offset() + 1, Some(message.leader_epoch()));
     }
 

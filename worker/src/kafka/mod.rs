@@ -15,6 +15,7 @@ pub mod murmur2;
 mod native;
 pub mod producer;
 pub mod secrets;
+pub mod wire;
 
 pub use admin::Admin;
 pub use config::ClientConfig;

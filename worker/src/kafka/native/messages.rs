@@ -11,6 +11,7 @@ use rdkafka::bindings as rd;
 use super::client::{Client, millis};
 use super::list::{List, Place};
 use super::{c_string, check, check_error, describe, text};
+use crate::kafka::columns::Row;
 use crate::kafka::error::{Code, KafkaError};
 
 /// The queue that a consumer's records arrive in.
@@ -183,18 +184,15 @@ impl<'a> Message<'a> {
         unsafe { rd::rd_kafka_message_leader_epoch(self.message) }
     }
 
-    /// Milliseconds since 1970; -1 if the record has none.
-    pub(in crate::kafka) fn timestamp(self) -> i64 {
-        // SAFETY: a live message; the kind of timestamp is not asked for.
-        unsafe { rd::rd_kafka_message_timestamp(self.message, ptr::null_mut()) }
-    }
-
-    pub(in crate::kafka) fn value(self) -> Option<&'a [u8]> {
-        bytes(self.message.payload, self.message.len)
-    }
-
-    pub(in crate::kafka) fn key(self) -> Option<&'a [u8]> {
-        bytes(self.message.key, self.message.key_len)
+    /// The record without its headers.
+    pub(in crate::kafka) fn row(self) -> Row<'a> {
+        Row {
+            offset: self.offset(),
+            // SAFETY: a live message; the kind of timestamp is not asked for.
+            timestamp: unsafe { rd::rd_kafka_message_timestamp(self.message, ptr::null_mut()) },
+            key: bytes(self.message.key, self.message.key_len),
+            value: bytes(self.message.payload, self.message.len),
+        }
     }
 
     /// The headers, if there are any.

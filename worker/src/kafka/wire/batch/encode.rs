@@ -1,0 +1,222 @@
+//! Record batches from columns or single records.
+
+use std::io::{self, Write};
+
+use arrow::array::{Array, AsArray, BinaryArray, Int64Array, ListArray};
+
+use super::compression::{Codec, XERIAL};
+use super::header::{CHECKED, HEADER, Header, attributes};
+use super::varint;
+use crate::kafka::columns::Row;
+
+/// What a batch says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The first offset; a broker replaces it.
+    pub base_offset: i64,
+    /// The leader epoch; a broker replaces it.
+    pub leader_epoch: i32,
+    /// How the records are compressed.
+    pub codec: Codec,
+    /// Who wrote it; None without idempotence.
+    pub producer: Option<Producer>,
+    /// The time of the broker, which then counts for all records.
+    pub append_time: Option<i64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { base_offset: 0, leader_epoch: -1, codec: Codec::None, producer: None, append_time: None }
+    }
+}
+
+/// An idempotent producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Producer {
+    /// The producer's id.
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// The number of the batch's first record in its partition.
+    pub sequence: i32,
+    /// Whether the batch is part of a transaction.
+    pub transactional: bool,
+}
+
+/// Columns of equal length to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// The keys.
+    pub keys: &'a BinaryArray,
+    /// The values.
+    pub values: &'a BinaryArray,
+    /// The timestamps, in milliseconds since 1970.
+    pub timestamps: &'a Int64Array,
+    /// The headers, typed as [`crate::records::headers_type`].
+    pub headers: Option<&'a ListArray>,
+}
+
+/// A record batch under construction.
+#[derive(Clone, Debug, Default)]
+pub struct Writer {
+    records: Vec<u8>,
+    count: i32,
+    last_delta: i32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl Writer {
+    /// An empty batch with room for `bytes` of records.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { records: Vec::with_capacity(bytes), last_delta: -1, ..Self::default() }
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The bytes of the records, before compression.
+    pub fn bytes(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds a record; its offset is the distance from the batch's first and has to be above the one before.
+    pub fn push<'a>(&mut self, row: Row<'_>, headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + Clone) {
+        if self.count == 0 {
+            self.base_timestamp = row.timestamp;
+            self.max_timestamp = row.timestamp;
+        }
+        self.max_timestamp = self.max_timestamp.max(row.timestamp);
+        let since = row.timestamp.wrapping_sub(self.base_timestamp);
+        let mut length = 1 + varint::size(since) + varint::size(row.offset) + size_of(row.key) + size_of(row.value);
+        let mut count = 0;
+        for (name, value) in headers.clone() {
+            count += 1;
+            length += size_of(Some(name.as_bytes())) + size_of(value);
+        }
+        length += varint::size(count);
+        self.records.reserve(length + 5);
+        varint::put(&mut self.records, length as i64);
+        self.records.push(0);
+        varint::put(&mut self.records, since);
+        varint::put(&mut self.records, row.offset);
+        put_bytes(&mut self.records, row.key);
+        put_bytes(&mut self.records, row.value);
+        varint::put(&mut self.records, count);
+        for (name, value) in headers {
+            put_bytes(&mut self.records, Some(name.as_bytes()));
+            put_bytes(&mut self.records, value);
+        }
+        self.count += 1;
+        self.last_delta = row.offset as i32;
+    }
+
+    /// Adds rows of columns, with the offsets that follow the last record's.
+    pub fn extend(&mut self, rows: Rows<'_>, range: std::ops::Range<usize>) {
+        for at in range {
+            let row = Row {
+                offset: i64::from(self.last_delta) + 1,
+                timestamp: rows.timestamps.value(at),
+                key: rows.keys.is_valid(at).then(|| rows.keys.value(at)),
+                value: rows.values.is_valid(at).then(|| rows.values.value(at)),
+            };
+            match rows.headers {
+                None => self.push(row, std::iter::empty()),
+                Some(headers) => self.push(row, headers_of(headers, at)),
+            }
+        }
+    }
+
+    /// The batch.
+    pub fn finish(self, settings: &Settings) -> io::Result<Vec<u8>> {
+        let transactional = settings.producer.is_some_and(|producer| producer.transactional);
+        self.finish_as(settings, if transactional { attributes::TRANSACTIONAL } else { 0 })
+    }
+
+    /// The batch as a transaction's end marker; its key says which end.
+    pub fn finish_control(self, settings: &Settings) -> io::Result<Vec<u8>> {
+        self.finish_as(settings, attributes::TRANSACTIONAL | attributes::CONTROL)
+    }
+
+    fn finish_as(self, settings: &Settings, flags: i16) -> io::Result<Vec<u8>> {
+        let producer = settings.producer.unwrap_or(Producer { id: -1, epoch: -1, sequence: -1, transactional: false });
+        let append_time = if settings.append_time.is_some() { attributes::LOG_APPEND_TIME } else { 0 };
+        let mut header = Header {
+            base_offset: settings.base_offset,
+            leader_epoch: settings.leader_epoch,
+            checksum: 0,
+            attributes: flags | append_time | settings.codec.bits(),
+            last_offset_delta: self.last_delta,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: settings.append_time.unwrap_or(self.max_timestamp),
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            base_sequence: producer.sequence,
+            count: self.count,
+        };
+        let records = compress(settings.codec, &self.records)?;
+        let total = HEADER + records.len();
+        let mut batch = Vec::with_capacity(total);
+        batch.extend_from_slice(&header.write(total));
+        batch.extend_from_slice(&records);
+        header.checksum = crc32c::crc32c(&batch[CHECKED..]);
+        batch[..HEADER].copy_from_slice(&header.write(total));
+        Ok(batch)
+    }
+}
+
+fn size_of(bytes: Option<&[u8]>) -> usize {
+    let length = bytes.map_or(-1, |bytes| bytes.len() as i64);
+    varint::size(length) + length.max(0) as usize
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    varint::put(out, bytes.map_or(-1, |bytes| bytes.len() as i64));
+    out.extend_from_slice(bytes.unwrap_or_default());
+}
+
+fn headers_of(headers: &ListArray, row: usize) -> impl Iterator<Item = (&str, Option<&[u8]>)> + Clone {
+    let entries = headers.values().as_struct();
+    let (names, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_binary::<i32>());
+    let range = headers.value_offsets()[row] as usize..headers.value_offsets()[row + 1] as usize;
+    range.map(move |entry| (names.value(entry), values.is_valid(entry).then(|| values.value(entry))))
+}
+
+/// Compresses the records of one batch in the form that all of Kafka's clients read.
+pub(super) fn compress(codec: Codec, plain: &[u8]) -> io::Result<Vec<u8>> {
+    match codec {
+        Codec::None => Ok(plain.to_vec()),
+        Codec::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(plain)?;
+            encoder.finish()
+        }
+        Codec::Snappy => snappy(plain),
+        Codec::Lz4 => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            encoder.write_all(plain)?;
+            encoder.finish().map_err(io::Error::other)
+        }
+        Codec::Zstd => zstd::bulk::compress(plain, zstd::DEFAULT_COMPRESSION_LEVEL),
+    }
+}
+
+/// Snappy in Java's framing: Kafka's own clients read no other.
+fn snappy(plain: &[u8]) -> io::Result<Vec<u8>> {
+    const BLOCK: usize = 32 * 1024;
+    let mut encoder = snap::raw::Encoder::new();
+    let mut out = XERIAL.to_vec();
+    for block in plain.chunks(BLOCK) {
+        let compressed = encoder.compress_vec(block).map_err(io::Error::other)?;
+        out.extend_from_slice(&(compressed.len() as u32).to_be_bytes());
+        out.extend_from_slice(&compressed);
+    }
+    Ok(out)
+}
