@@ -5,4 +5,7 @@
 //! the codec of record batches and state machines. They do no I/O and read no clock, so that tests drive them step by
 //! step.
 
+pub mod api;
 pub mod batch;
+pub mod fetch;
+mod shape;

@@ -275,7 +275,7 @@ fn headers_are_read_only_where_they_are_wanted() {
     let at = bytes.len() - 3;
     bytes[at] = 0x7e;
     reseal(&mut bytes);
-    let error = read(&[bytes.clone()], 0).error.unwrap().to_string();
+    let error = read(std::slice::from_ref(&bytes), 0).error.unwrap().to_string();
     assert_eq!(error, "the record batch at offset 0: record 0 of 1: its header name's length is 63, with 2 bytes left");
     let mut columns = Columns::with_capacity(0, 1, 1);
     let mut target = Target { columns: &mut columns, slot: 0, headers: false, end: None };
@@ -470,7 +470,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes: Vec<u8>, codec in 0..5_usize) {
-        let _ = read(&[bytes.clone()], 0);
+        let _ = read(std::slice::from_ref(&bytes), 0);
         let _ = Decompressor::new(LIMIT).decompress(Codec::ALL[codec], &bytes);
         // As the records of a batch whose header is right.
         let settings = Settings { codec: Codec::ALL[codec], ..Settings::default() };

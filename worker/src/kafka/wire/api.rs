@@ -1,0 +1,211 @@
+//! The requests that are sent, each in one version, and the shape of their responses.
+//!
+//! One version of each is enough: all brokers since Kafka 2.8 have these, and a handshake checks it.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, FetchRequest, FindCoordinatorRequest, MetadataRequest, OffsetFetchRequest,
+    RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+
+use super::shape::{self, Misshapen, Shape};
+
+/// A request or response that cannot be written or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The request cannot be written.
+    #[error("cannot write a request {api:?} version {version}: {found}")]
+    Encode {
+        /// Which request.
+        api: ApiKey,
+        /// In which version.
+        version: i16,
+        /// What the codec said.
+        found: String,
+    },
+    /// The response's bytes are not laid out like one.
+    #[error("the response to {api:?} version {version} is damaged: {found}")]
+    Misshapen {
+        /// To which request.
+        api: ApiKey,
+        /// In which version.
+        version: i16,
+        /// Where.
+        found: Misshapen,
+    },
+    /// The response cannot be read.
+    #[error("cannot read the response to {api:?} version {version}: {found}")]
+    Decode {
+        /// To which request.
+        api: ApiKey,
+        /// In which version.
+        version: i16,
+        /// What the codec said.
+        found: String,
+    },
+}
+
+/// A request in the version that is used.
+pub trait Api: Request<Response: std::fmt::Debug> {
+    /// Which request.
+    const API: ApiKey;
+    /// The version.
+    const VERSION: i16;
+    /// The parts of the response, behind its header.
+    #[doc(hidden)]
+    const RESPONSE: Parts;
+}
+
+/// The parts of a response.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts(&'static [Shape]);
+
+/// A request as it goes over the wire, with its length in front.
+pub fn encode<R: Api>(request: &R, correlation: i32, client: &StrBytes) -> Result<Bytes, CodecError> {
+    let failed = |found: String| CodecError::Encode { api: R::API, version: R::VERSION, found };
+    let header = RequestHeader::default()
+        .with_request_api_key(R::API as i16)
+        .with_request_api_version(R::VERSION)
+        .with_correlation_id(correlation)
+        .with_client_id(Some(client.clone()));
+    let mut out = BytesMut::with_capacity(256);
+    out.put_i32(0);
+    header
+        .encode(&mut out, R::header_version(R::VERSION))
+        .and_then(|()| request.encode(&mut out, R::VERSION))
+        .map_err(|error| failed(error.to_string()))?;
+    let length = i32::try_from(out.len() - 4).map_err(|error| failed(error.to_string()))?;
+    out[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(out.freeze())
+}
+
+/// A response, from what follows the correlation id. Its records, if it has any, are not copied.
+pub fn decode<R: Api>(mut bytes: Bytes) -> Result<R::Response, CodecError> {
+    let (api, version) = (R::API, R::VERSION);
+    let misshapen = |found| CodecError::Misshapen { api, version, found };
+    if R::Response::header_version(version) > 0 {
+        let header = shape::tags(&bytes).map_err(misshapen)?;
+        bytes = bytes.slice(header..);
+    }
+    shape::check(&bytes, R::RESPONSE.0).map_err(misshapen)?;
+    R::Response::decode(&mut bytes, version).map_err(|error| CodecError::Decode {
+        api,
+        version,
+        found: error.to_string(),
+    })
+}
+
+const TAGS: Shape = Shape::Tagged(&[]);
+const I16: Shape = Shape::Fixed(2);
+const I32: Shape = Shape::Fixed(4);
+const I64: Shape = Shape::Fixed(8);
+const BOOL: Shape = Shape::Fixed(1);
+const UUID: Shape = Shape::Fixed(16);
+
+impl Api for ApiVersionsRequest {
+    const API: ApiKey = ApiKey::ApiVersions;
+    const VERSION: i16 = 3;
+    const RESPONSE: Parts = Parts(&[
+        I16,
+        Shape::CompactArray(&[I16, I16, I16, TAGS]),
+        I32,
+        Shape::Tagged(&[
+            (0, &[Shape::CompactArray(&[Shape::Compact, I16, I16, TAGS])]),
+            (1, &[I64]),
+            (2, &[Shape::CompactArray(&[Shape::Compact, I16, I16, TAGS])]),
+            (3, &[BOOL]),
+        ]),
+    ]);
+}
+
+impl Api for SaslHandshakeRequest {
+    const API: ApiKey = ApiKey::SaslHandshake;
+    const VERSION: i16 = 1;
+    const RESPONSE: Parts = Parts(&[I16, Shape::Array(&[Shape::Text])]);
+}
+
+impl Api for SaslAuthenticateRequest {
+    const API: ApiKey = ApiKey::SaslAuthenticate;
+    const VERSION: i16 = 2;
+    const RESPONSE: Parts = Parts(&[I16, Shape::Compact, Shape::Compact, I64, TAGS]);
+}
+
+impl Api for MetadataRequest {
+    const API: ApiKey = ApiKey::Metadata;
+    const VERSION: i16 = 10;
+    const RESPONSE: Parts = Parts(&[
+        I32,
+        Shape::CompactArray(&[I32, Shape::Compact, I32, Shape::Compact, TAGS]),
+        Shape::Compact,
+        I32,
+        Shape::CompactArray(&[
+            I16,
+            Shape::Compact,
+            UUID,
+            BOOL,
+            Shape::CompactArray(&[
+                I16,
+                I32,
+                I32,
+                I32,
+                Shape::CompactArray(&[I32]),
+                Shape::CompactArray(&[I32]),
+                Shape::CompactArray(&[I32]),
+                TAGS,
+            ]),
+            I32,
+            TAGS,
+        ]),
+        I32,
+        TAGS,
+    ]);
+}
+
+impl Api for FetchRequest {
+    const API: ApiKey = ApiKey::Fetch;
+    const VERSION: i16 = 12;
+    const RESPONSE: Parts = Parts(&[
+        I32,
+        I16,
+        I32,
+        Shape::CompactArray(&[
+            Shape::Compact,
+            Shape::CompactArray(&[
+                I32,
+                I16,
+                I64,
+                I64,
+                I64,
+                Shape::CompactArray(&[I64, I64, TAGS]),
+                I32,
+                Shape::Compact,
+                Shape::Tagged(&[
+                    // Where the log diverged, who leads it now, and where its snapshot is.
+                    (0, &[I32, I64, TAGS]),
+                    (1, &[I32, I32, TAGS]),
+                    (2, &[I64, I32, TAGS]),
+                ]),
+            ]),
+            TAGS,
+        ]),
+        TAGS,
+    ]);
+}
+
+impl Api for FindCoordinatorRequest {
+    const API: ApiKey = ApiKey::FindCoordinator;
+    const VERSION: i16 = 3;
+    const RESPONSE: Parts = Parts(&[I32, I16, Shape::Compact, I32, Shape::Compact, I32, TAGS]);
+}
+
+impl Api for OffsetFetchRequest {
+    const API: ApiKey = ApiKey::OffsetFetch;
+    const VERSION: i16 = 7;
+    const RESPONSE: Parts = Parts(&[
+        I32,
+        Shape::CompactArray(&[Shape::Compact, Shape::CompactArray(&[I32, I64, I32, Shape::Compact, I16, TAGS]), TAGS]),
+        I16,
+        TAGS,
+    ]);
+}
