@@ -209,3 +209,10 @@ impl Api for OffsetFetchRequest {
         TAGS,
     ]);
 }
+/// The versions that a broker must have.
+pub(super) const NEEDED: [(ApiKey, i16); 4] = [
+    (FetchRequest::API, FetchRequest::VERSION),
+    (MetadataRequest::API, MetadataRequest::VERSION),
+    (FindCoordinatorRequest::API, FindCoordinatorRequest::VERSION),
+    (OffsetFetchRequest::API, OffsetFetchRequest::VERSION),
+];

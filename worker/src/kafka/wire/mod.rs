@@ -7,5 +7,7 @@
 
 pub mod api;
 pub mod batch;
+pub mod connection;
 pub mod fetch;
+pub mod sasl;
 mod shape;

@@ -1,0 +1,287 @@
+//! A connection to a broker: frames, the handshake, and requests in order.
+//!
+//! ```text
+//! Handshake: ApiVersions ─► SaslHandshake ─► SaslAuthenticate … ─► ready      (frames in, frames out; no I/O)
+//! Calls:     request ─► frame with a number;  frame ─► which request it answers
+//! Connection: both over a socket, with TLS by rustls or without
+//! ```
+//!
+//! A broker answers the requests of one connection in their order; an answer with another number ends the connection.
+//! Frames are bounded before anything is allocated for them. All waiting has a deadline.
+
+mod handshake;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::StrBytes;
+
+pub use handshake::{Handshake, HandshakeError, Ready, Step};
+pub use stream::{Stream, Tls, TlsError};
+
+use super::api::{self, Api, CodecError};
+use super::fetch::Endpoint;
+use super::sasl::Login;
+
+/// Why a connection ended or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The broker cannot be reached.
+    #[error("cannot connect to broker {host}:{port}: {source}")]
+    Connect {
+        /// The broker's host.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection broke.
+    #[error("the connection to the broker broke: {0}")]
+    Broken(#[from] io::Error),
+    /// Nothing came in time.
+    #[error("the broker did not answer within {0:?}")]
+    Late(Duration),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The broker and this client do not come together.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// A message cannot be written or read.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// An answer to something else.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// A frame's length is out of bounds.
+    #[error(
+        "the broker sends a frame of {length} bytes; allowed are 4 to {most}: is its port one of Kafka's, without TLS?"
+    )]
+    Frame {
+        /// What the length says.
+        length: i32,
+        /// The bound.
+        most: usize,
+    },
+}
+
+/// An answer that nobody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// The frame has no number.
+    #[error("the broker sent a frame of {0} bytes, without a number")]
+    Short(usize),
+    /// The number is another request's.
+    #[error("the broker answers request {found} where request {expected} was to be answered")]
+    Number {
+        /// The oldest request without an answer.
+        expected: i32,
+        /// The answer's.
+        found: i32,
+    },
+    /// Nothing was asked.
+    #[error("the broker answers request {0}, and none was under way")]
+    Nobody(i32),
+}
+
+/// The requests of one connection that are under way.
+#[derive(Debug)]
+pub struct Calls {
+    client: StrBytes,
+    next: i32,
+    under_way: VecDeque<(i32, ApiKey)>,
+}
+
+impl Calls {
+    /// None, as the client of this name.
+    pub fn new(client: &str) -> Self {
+        Self { client: StrBytes::from_string(client.to_owned()), next: 0, under_way: VecDeque::new() }
+    }
+
+    /// The next request's frame, with its length.
+    pub fn request<R: Api>(&mut self, request: &R) -> Result<Bytes, CodecError> {
+        let frame = api::encode(request, self.next, &self.client)?;
+        self.under_way.push_back((self.next, R::API));
+        self.next = self.next.wrapping_add(1);
+        Ok(frame)
+    }
+
+    /// Which request a frame, without its length, answers, and the answer: for [`api::decode`].
+    pub fn answer(&mut self, mut frame: Bytes) -> Result<(ApiKey, Bytes), OrderError> {
+        if frame.len() < 4 {
+            return Err(OrderError::Short(frame.len()));
+        }
+        let found = frame.get_i32();
+        let (expected, api) = *self.under_way.front().ok_or(OrderError::Nobody(found))?;
+        if found != expected {
+            return Err(OrderError::Number { expected, found });
+        }
+        self.under_way.pop_front();
+        Ok((api, frame))
+    }
+
+    /// How many requests are under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+}
+
+/// Frames out of a stream of bytes; what arrived of one is kept until the rest does.
+#[derive(Debug)]
+pub struct Frames {
+    most: usize,
+    // Of the frame's length first, then of the frame.
+    partial: Vec<u8>,
+    length: Option<usize>,
+}
+
+impl Frames {
+    /// Frames of at most `most` bytes.
+    pub fn new(most: usize) -> Self {
+        Self { most, partial: Vec::new(), length: None }
+    }
+
+    /// Reads until a frame is whole. None where the reader says `WouldBlock` before; the next call continues there.
+    pub fn next(&mut self, from: &mut impl Read) -> Result<Option<Bytes>, ConnectionError> {
+        loop {
+            let wanted = self.length.unwrap_or(4);
+            if !self.fill(from, wanted)? {
+                return Ok(None);
+            }
+            if self.length.is_some() {
+                self.length = None;
+                return Ok(Some(Bytes::from(std::mem::take(&mut self.partial))));
+            }
+            let length = self.partial.as_slice().get_i32();
+            let bounded = usize::try_from(length).ok().filter(|length| (4..=self.most).contains(length));
+            let bounded = bounded.ok_or(ConnectionError::Frame { length, most: self.most })?;
+            self.length = Some(bounded);
+            self.partial = Vec::with_capacity(bounded);
+        }
+    }
+
+    /// Whether `wanted` bytes are there.
+    fn fill(&mut self, from: &mut impl Read, wanted: usize) -> io::Result<bool> {
+        let missing = wanted - self.partial.len();
+        // Into the capacity as it is, and what comes before an error is kept.
+        match from.take(missing as u64).read_to_end(&mut self.partial) {
+            Ok(read) if read < missing => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(true),
+            Err(error) if is_late(&error) => Ok(self.partial.len() == wanted),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The client's name, for the brokers' logs.
+    pub client: String,
+    /// How to encrypt, if at all.
+    pub tls: Option<Tls>,
+    /// How to log in, if at all.
+    pub login: Option<Login>,
+    /// The bytes of the largest frame that is taken.
+    pub frame: usize,
+}
+
+/// A connection to a broker that is ready for requests.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    calls: Calls,
+    frames: Frames,
+    /// When the broker will end the connection, because the login is too old.
+    pub ends: Option<Instant>,
+}
+
+impl Connection {
+    /// Connects, encrypts, logs in; within `wait`.
+    pub fn open(endpoint: &Endpoint, options: &Options, wait: Duration) -> Result<Self, ConnectionError> {
+        let deadline = Instant::now() + wait;
+        let stream = Stream::connect(endpoint, options.tls.as_ref(), wait)?;
+        let mut connection =
+            Self { stream, calls: Calls::new(&options.client), frames: Frames::new(options.frame), ends: None };
+        let mut handshake = Handshake::new(options.login.clone());
+        let mut step = handshake.begin(&mut connection.calls)?;
+        loop {
+            match step {
+                Step::Send(frame) => connection.write(&frame, wait)?,
+                Step::Ready(ready) => {
+                    connection.ends = ready.session.map(|session| Instant::now() + session);
+                    return Ok(connection);
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let frame = connection.frame(left)?.ok_or(ConnectionError::Late(wait))?;
+            step = handshake.answer(&mut connection.calls, frame)?;
+        }
+    }
+
+    /// Sends a request; within `wait`.
+    pub fn send<R: Api>(&mut self, request: &R, wait: Duration) -> Result<(), ConnectionError> {
+        let frame = self.calls.request(request)?;
+        self.write(&frame, wait)
+    }
+
+    /// The next answer, and to which request; None if none comes in time. For [`api::decode`].
+    pub fn receive(&mut self, wait: Duration) -> Result<Option<(ApiKey, Bytes)>, ConnectionError> {
+        let Some(frame) = self.frame(wait)? else { return Ok(None) };
+        Ok(Some(self.calls.answer(frame)?))
+    }
+
+    /// Asks and waits for the answer.
+    pub fn call<R: Api>(&mut self, request: &R, wait: Duration) -> Result<R::Response, ConnectionError> {
+        self.send(request, wait)?;
+        let (_api, answer) = self.receive(wait)?.ok_or(ConnectionError::Late(wait))?;
+        Ok(api::decode::<R>(answer)?)
+    }
+
+    /// What ends waiting on another thread: the connection is of no use afterwards.
+    pub fn closer(&self) -> io::Result<std::net::TcpStream> {
+        self.stream.socket().try_clone()
+    }
+
+    fn frame(&mut self, wait: Duration) -> Result<Option<Bytes>, ConnectionError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Zero would mean without end.
+            self.stream.socket().set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match self.frames.next(&mut self.stream)? {
+                None if Instant::now() < deadline => {}
+                outcome => return Ok(outcome),
+            }
+        }
+    }
+
+    /// Writes all of a frame. After an error the connection is of no use.
+    fn write(&mut self, mut frame: &[u8], wait: Duration) -> Result<(), ConnectionError> {
+        let deadline = Instant::now() + wait;
+        while !frame.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.stream.socket().set_write_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match self.stream.write(frame) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => frame = &frame[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) => return Err(ConnectionError::Late(wait)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.stream.flush()?)
+    }
+}
+
+/// Whether a socket's time was over.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
