@@ -40,6 +40,7 @@ pub struct Target<'a> {
 }
 
 /// Something that happens.
+#[derive(Clone, Copy)]
 pub struct Fault {
     /// What it is.
     pub name: &'static str,

@@ -43,6 +43,12 @@ struct Arguments {
     /// With --cluster: so many shards that a fault concerned, for each of the faults.
     #[arg(long, default_value_t = 100)]
     samples: usize,
+    /// With --cluster: only faults whose names contain this, in turns until a round has as many as ever. Nothing is noted.
+    #[arg(long, requires = "cluster", value_name = "TEXT")]
+    only: Option<String>,
+    /// With --cluster: leave everything as it is when a round fails, to be looked at.
+    #[arg(long, requires = "cluster")]
+    keep: bool,
     /// Where rounds are noted (`soak.jsonl`, `cluster.jsonl`), and logs of a failed one are kept.
     #[arg(long, default_value = "target/soak")]
     directory: PathBuf,
@@ -105,7 +111,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     fs::create_dir_all(&arguments.directory)?;
     if arguments.cluster {
-        return pods::soak(&arguments.directory.join("cluster.jsonl"), arguments.records, arguments.samples);
+        return pods::soak(&arguments);
     }
     let notes = arguments.directory.join("soak.jsonl");
     let mut rounds: Vec<Round> = noted(&notes)?;

@@ -1,15 +1,14 @@
 //! `soak --cluster`: a pipeline in pods, each fault once a round, and the pauses of all rounds as a table.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use millstream_tests::outage::pauses::percentile;
-use millstream_tests::outage::{self, FAULTS, Report};
+use millstream_tests::outage::{self, FAULTS, Fault, Report};
 use millstream_tests::site::Site;
 use serde::{Deserialize, Serialize};
 
-use super::{note, noted};
+use super::{Arguments, note, noted};
 
 /// A round, as it is noted. All times are in milliseconds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,12 +17,12 @@ struct Round {
     missing: u64,
     duplicates: u64,
     out_of_order: u64,
-    faults: Vec<Fault>,
+    faults: Vec<Noted>,
 }
 
 /// A fault of a round.
 #[derive(Debug, Serialize, Deserialize)]
-struct Fault {
+struct Noted {
     name: String,
     settled: u64,
     affected: Vec<u64>,
@@ -35,7 +34,7 @@ struct Fault {
 impl Round {
     fn new(report: &Report) -> Self {
         let millis = |values: &[Duration]| values.iter().map(|value| value.as_millis() as u64).collect();
-        let faults = report.survived.iter().map(|survived| Fault {
+        let faults = report.survived.iter().map(|survived| Noted {
             name: survived.name.to_owned(),
             settled: survived.settled.as_millis() as u64,
             affected: millis(&survived.affected),
@@ -99,22 +98,61 @@ const HEAD: &str = "\
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
 
 /// Goes on behind the rounds that are noted, until each fault has concerned so many shards.
-pub fn soak(notes: &Path, records: u64, samples: usize) -> Result<()> {
-    let mut rounds: Vec<Round> = noted(notes)?;
-    if !is_enough(&rounds, samples) {
-        let site = Site::start(1)?;
-        site.install()?;
-        while !is_enough(&rounds, samples) {
-            let number = rounds.len() + 1;
-            let report = outage::run(&site, &format!("soak-{number}"), records, FAULTS);
-            let round = Round::new(&report.with_context(|| format!("round {number}"))?);
-            note(notes, &round)?;
+pub fn soak(arguments: &Arguments) -> Result<()> {
+    if let Some(text) = &arguments.only {
+        return chosen(arguments, text);
+    }
+    let notes = arguments.directory.join("cluster.jsonl");
+    let mut rounds: Vec<Round> = noted(&notes)?;
+    if !is_enough(&rounds, arguments.samples) {
+        let site = installed()?;
+        while !is_enough(&rounds, arguments.samples) {
+            let round = run(&site, arguments, rounds.len() + 1, FAULTS)?;
+            note(&notes, &round)?;
             rounds.push(round);
             println!("{}", table(&rounds));
         }
     }
     println!("{}", table(&rounds));
     Ok(())
+}
+
+/// Some faults only, until they have concerned so many shards.
+fn chosen(arguments: &Arguments, text: &str) -> Result<()> {
+    let those: Vec<Fault> = FAULTS.iter().filter(|fault| fault.name.contains(text)).copied().collect();
+    ensure!(!those.is_empty(), "there is no fault with \"{text}\" in its name; there are:\n{}", names().join("\n"));
+    let faults: Vec<Fault> = those.iter().cycle().take(FAULTS.len()).copied().collect();
+    let enough = |rounds: &[Round]| those.iter().all(|it| Row::of(rounds, it.name).samples() >= arguments.samples);
+    let site = installed()?;
+    let mut rounds = Vec::new();
+    while !enough(&rounds) {
+        rounds.push(run(&site, arguments, rounds.len() + 1, &faults)?);
+        println!("{}", table(&rounds));
+    }
+    Ok(())
+}
+
+fn names() -> Vec<&'static str> {
+    FAULTS.iter().map(|fault| fault.name).collect()
+}
+
+fn installed() -> Result<Site> {
+    let site = Site::start(1)?;
+    site.install()?;
+    Ok(site)
+}
+
+fn run(site: &Site, arguments: &Arguments, number: usize, faults: &[Fault]) -> Result<Round> {
+    let report = outage::run(site, &format!("soak-{number}"), arguments.records, faults);
+    if let Err(error) = &report
+        && arguments.keep
+    {
+        eprintln!("round {number}: {error:#}\neverything is left as it is: end this with ctrl-c when you have seen it");
+        loop {
+            std::thread::park();
+        }
+    }
+    Ok(Round::new(&report.with_context(|| format!("round {number}"))?))
 }
 
 fn is_enough(rounds: &[Round], samples: usize) -> bool {

@@ -3,12 +3,13 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
 
 use super::closing::close;
-use super::{c_string, text};
+use super::sockets::{self, Sockets};
+use super::{c_string, keeper, text};
 use crate::kafka::error::{Code, KafkaError};
 use crate::metrics::Metrics;
 
@@ -31,6 +32,7 @@ pub(in crate::kafka) enum Kind {
 pub(in crate::kafka) struct Events {
     metrics: Arc<Metrics>,
     state: Mutex<State>,
+    sockets: Sockets,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +41,7 @@ struct State {
     denied: Option<KafkaError>,
     undelivered: Option<Undelivered>,
     refused_partition: Option<String>,
+    call: Option<(&'static str, Instant)>,
 }
 
 /// Records that were not delivered since the last look.
@@ -52,7 +55,7 @@ pub struct Undelivered {
 
 impl Events {
     pub(in crate::kafka) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { metrics, state: Mutex::default() })
+        Arc::new(Self { metrics, state: Mutex::default(), sockets: Sockets::default() })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -80,6 +83,28 @@ impl Events {
         self.state().denied.is_some()
     }
 
+    /// The client's connections.
+    pub(super) fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// Begins a call that promises to be back within `wait`.
+    fn promise(&self, doing: &'static str, wait: Duration) -> Promise<'_> {
+        self.state().call = Some((doing, Instant::now() + wait));
+        Promise(self)
+    }
+
+    /// The call that is not back `late` after it had promised; not again within `patience`.
+    pub(super) fn late_call(&self, late: Duration, patience: Duration) -> Option<&'static str> {
+        let mut state = self.state();
+        let (doing, until) = state.call.as_mut()?;
+        if until.elapsed() < late {
+            return None;
+        }
+        *until = Instant::now() + patience;
+        Some(doing)
+    }
+
     /// What was said about the last partition that was not taken into a transaction, and forgets it.
     pub(in crate::kafka) fn take_refused_partition(&self) -> Option<String> {
         self.state().refused_partition.take()
@@ -88,6 +113,7 @@ impl Events {
     fn client_error(&self, error: KafkaError) {
         let error = KafkaError { code: code_of(&error), ..error };
         self.metrics.client_error(&format!("{:?}", error.code));
+        keeper::alarm();
         let mut state = self.state();
         // Every error of the last broker is followed by "all brokers are down", which explains nothing.
         if error.is_denied() {
@@ -107,6 +133,15 @@ impl Events {
             Some(undelivered) => undelivered.records += 1,
             None => state.undelivered = Some(Undelivered { error, records: 1 }),
         }
+    }
+}
+
+/// A call that has not ended; no two of a client at a time.
+struct Promise<'a>(&'a Events);
+
+impl Drop for Promise<'_> {
+    fn drop(&mut self) {
+        self.0.state().call = None;
     }
 }
 
@@ -170,6 +205,8 @@ impl Client {
             if kind == Kind::Consumer {
                 rd::rd_kafka_poll_set_consumer(handle);
             }
+            let servers = settings.iter().find(|(name, _)| name == "bootstrap.servers");
+            keeper::keep(handle, opaque, c_string(servers.map_or("", |(_, servers)| servers)));
             Ok(Self { handle, kind, events: opaque })
         }
     }
@@ -178,6 +215,14 @@ impl Client {
     pub(in crate::kafka) fn events(&self) -> &Events {
         // SAFETY: released only in drop.
         unsafe { &*self.events }
+    }
+
+    /// Calls what promises to be back within `wait`.
+    pub(super) fn promised<T>(&self, doing: &'static str, wait: Duration, call: impl FnOnce(c_int) -> T) -> T {
+        let promise = self.events().promise(doing, wait);
+        let outcome = call(millis(wait));
+        drop(promise);
+        outcome
     }
 
     /// Serves callbacks of a producer for at most `wait`.
@@ -208,6 +253,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        keeper::forget(self.handle);
         let parts = Parts { handle: self.handle, kind: self.kind, events: self.events };
         close(move || parts.destroy());
     }
@@ -285,6 +331,7 @@ unsafe fn set_callbacks(conf: *mut rd::rd_kafka_conf_t, kind: Kind) {
         rd::rd_kafka_conf_set_log_cb(conf, Some(on_log));
         rd::rd_kafka_conf_set_error_cb(conf, Some(on_error));
         rd::rd_kafka_conf_set_throttle_cb(conf, Some(on_throttle));
+        sockets::set_callbacks(conf);
         if kind == Kind::Producer {
             rd::rd_kafka_conf_set_dr_msg_cb(conf, Some(on_delivery));
         }
@@ -293,7 +340,7 @@ unsafe fn set_callbacks(conf: *mut rd::rd_kafka_conf_t, kind: Kind) {
 
 /// # Safety
 /// `opaque` is null or an `Events` that lives as long as the client.
-unsafe fn events<'a>(opaque: *mut c_void) -> Option<&'a Events> {
+pub(super) unsafe fn events<'a>(opaque: *mut c_void) -> Option<&'a Events> {
     // SAFETY: by the contract above.
     unsafe { opaque.cast_const().cast::<Events>().as_ref() }
 }
@@ -398,6 +445,21 @@ mod tests {
             Some("Failed to add partition \"out\" [0] to transaction: Broker: Topic authorization failed")
         );
         assert_eq!(refused_partition(&line("Broker: Operation not attempted")), None);
+    }
+
+    #[test]
+    fn a_late_call_is_told_once_in_a_while() {
+        let events = Events::new(Metrics::new("p"));
+        let late = || events.late_call(Duration::from_millis(1), Duration::from_hours(1));
+        assert_eq!(late(), None, "no call");
+        let promise = events.promise("wait", Duration::from_hours(1));
+        assert_eq!(late(), None, "not late yet");
+        drop(promise);
+        let promise = events.promise("wait", Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!((late(), late()), (Some("wait"), None));
+        drop(promise);
+        assert_eq!(late(), None, "it is back");
     }
 
     #[test]

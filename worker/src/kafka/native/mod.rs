@@ -17,9 +17,11 @@
 pub(super) mod admin;
 pub(super) mod client;
 pub(super) mod closing;
+mod keeper;
 pub(super) mod list;
 pub(super) mod messages;
 pub(super) mod producer;
+mod sockets;
 
 use std::ffi::{CStr, CString, c_char};
 

@@ -1,6 +1,6 @@
 //! Writing: topics, records, transactions.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,8 +175,8 @@ fn vu_end() -> rd::rd_kafka_vu_t {
 impl Client {
     pub(in crate::kafka) fn init_transactions(&self, wait: Duration) -> Result<(), KafkaError> {
         // SAFETY: live handle.
-        check_error("take over the transactional id", unsafe {
-            rd::rd_kafka_init_transactions(self.handle, millis(wait))
+        self.call("take over the transactional id", wait, |wait| unsafe {
+            rd::rd_kafka_init_transactions(self.handle, wait)
         })
     }
 
@@ -187,12 +187,12 @@ impl Client {
 
     pub(in crate::kafka) fn commit_transaction(&self, wait: Duration) -> Result<(), KafkaError> {
         // SAFETY: live handle.
-        check_error("commit the transaction", unsafe { rd::rd_kafka_commit_transaction(self.handle, millis(wait)) })
+        self.call("commit the transaction", wait, |wait| unsafe { rd::rd_kafka_commit_transaction(self.handle, wait) })
     }
 
     pub(in crate::kafka) fn abort_transaction(&self, wait: Duration) -> Result<(), KafkaError> {
         // SAFETY: live handle.
-        check_error("abort the transaction", unsafe { rd::rd_kafka_abort_transaction(self.handle, millis(wait)) })
+        self.call("abort the transaction", wait, |wait| unsafe { rd::rd_kafka_abort_transaction(self.handle, wait) })
     }
 
     /// Adds offsets of a group to the transaction, without being a member of it.
@@ -204,13 +204,21 @@ impl Client {
     ) -> Result<(), KafkaError> {
         let list = List::of(places.iter());
         // SAFETY: live handle, list and metadata, which is destroyed after the call.
-        let error = unsafe {
+        self.call("write the group's offsets", wait, |wait| unsafe {
             let metadata = rd::rd_kafka_consumer_group_metadata_new(c_string(group).as_ptr());
-            let error = rd::rd_kafka_send_offsets_to_transaction(self.handle, list.0, metadata, millis(wait));
+            let error = rd::rd_kafka_send_offsets_to_transaction(self.handle, list.0, metadata, wait);
             rd::rd_kafka_consumer_group_metadata_destroy(metadata);
             error
-        };
-        check_error("write the group's offsets", error)
+        })
+    }
+
+    fn call(
+        &self,
+        doing: &'static str,
+        wait: Duration,
+        call: impl FnOnce(c_int) -> *mut rd::rd_kafka_error_t,
+    ) -> Result<(), KafkaError> {
+        check_error(doing, self.promised(doing, wait, call))
     }
 
     /// Waits until everything that was given to the queue is delivered or failed.
