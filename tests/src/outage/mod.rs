@@ -117,7 +117,6 @@ pub fn run(site: &Site, namespace: &str, records: u64, faults: &[Fault]) -> Resu
     for (number, fault) in faults.iter().enumerate() {
         feed.allot(faults.len() - number - 1);
         times.push(suffer(target, fault, &watch)?);
-        eprintln!("{:6.1} s  {}", times[number].begun.elapsed().as_secs_f64(), fault.name);
     }
     feed.finish()?;
     drain(site, namespace)?;
@@ -137,6 +136,7 @@ fn suffer(target: Target<'_>, fault: &Fault, watch: &Watch) -> Result<Times> {
     let begun = Instant::now();
     (fault.happen)(target).with_context(|| format!("fault: {}", fault.name))?;
     site.spread(namespace, "p", fault.workers).with_context(|| format!("after: {}", fault.name))?;
+    let spread = begun.elapsed();
     site.wait_for(namespace, "p", "condition=Ready").with_context(|| format!("after: {}", fault.name))?;
     let since = Instant::now();
     wait::until_true("a checkpoint of each shard", GUARD, || {
@@ -145,7 +145,15 @@ fn suffer(target: Target<'_>, fault: &Fault, watch: &Watch) -> Result<Times> {
         Ok(later.len() == SHARDS as usize)
     })
     .with_context(|| format!("after: {}\n{}", fault.name, site.kubernetes.describe(namespace)))?;
-    Ok(Times { quiet, begun, over: Instant::now() })
+    let over = Instant::now();
+    eprintln!(
+        "{:6.1} s  {}: spread after {:.1} s, ready after {:.1} s",
+        (over - begun).as_secs_f64(),
+        fault.name,
+        spread.as_secs_f64(),
+        (since - begun).as_secs_f64()
+    );
+    Ok(Times { quiet, begun, over })
 }
 
 /// Waits until all input is processed.
