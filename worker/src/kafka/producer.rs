@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::array::{Array, BinaryArray, Int64Array, ListArray};
@@ -46,6 +47,8 @@ pub struct WriteBatch<'a> {
 pub struct Producer {
     client: Arc<Client>,
     topics: HashMap<String, Topic>,
+    // How many connections were closed before the transaction began.
+    closed_before: AtomicU64,
 }
 
 impl Producer {
@@ -73,7 +76,7 @@ impl Producer {
 
     fn new(settings: &[(String, String)], metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
         let client = Client::new(Kind::Producer, settings, Events::new(metrics))?;
-        Ok(Self { client: Arc::new(client), topics: HashMap::new() })
+        Ok(Self { client: Arc::new(client), topics: HashMap::new(), closed_before: AtomicU64::new(0) })
     }
 
     /// Waits until a broker has told about the cluster; whether one has.
@@ -88,7 +91,14 @@ impl Producer {
 
     /// Begins a transaction.
     pub fn begin(&self) -> Result<(), KafkaError> {
+        self.closed_before.store(self.client.events().connections_closed(), Ordering::Relaxed);
         self.client.begin_transaction()
+    }
+
+    /// Whether a connection was closed since the transaction began. What was under way on it may still reach the broker,
+    /// even behind the transaction's end: if it is aborted, in the next one of the same epoch.
+    pub fn lost_connection(&self) -> bool {
+        self.client.events().connections_closed() != self.closed_before.load(Ordering::Relaxed)
     }
 
     /// Adds a group's offsets to the transaction.

@@ -5,7 +5,8 @@ use crate::kafka::{Class, KafkaError};
 /// Why a step of a shard did not succeed, by what follows from it.
 #[derive(Debug)]
 pub enum Trouble {
-    /// The transaction is lost; go back to the last checkpoint.
+    /// The transaction is lost; end the run and take the shard over again, which aborts it. An abort by its own producer
+    /// would let batches that are still on their way into the next transaction, which has the same epoch.
     Abort(KafkaError),
     /// A broker refused the content of a record; go back to the last checkpoint and find it.
     Refused(KafkaError),

@@ -40,7 +40,6 @@ impl Shard<'_> {
             }
             match self.step() {
                 Ok(()) => {}
-                Err(Trouble::Abort(error)) => self.back_after(&error.to_string())?,
                 Err(Trouble::Refused(error)) => self.isolate(&error.to_string())?,
                 Err(other) => return Err(other),
             }
@@ -298,17 +297,19 @@ impl Shard<'_> {
         Ok(())
     }
 
-    fn back_after(&mut self, why: &str) -> Result<(), Trouble> {
-        tracing::warn!(shard = self.identity.id, "back to checkpoint {}: {why}", self.committed.sequence);
-        self.abort()
-    }
-
     /// A broker refused a record: back to the last checkpoint, and on in smaller steps.
+    ///
+    /// The only abort that does not end the run. It is safe as long as everything that was sent was answered: a batch that
+    /// is still on its way would belong to the next transaction, which has the same epoch.
     fn isolate(&mut self, words: &str) -> Result<(), Trouble> {
         let positions: Vec<(TopicPartition, i64)> =
             self.slots.iter().map(|slot| (slot.partition.clone(), slot.next)).collect();
         let (tried, searched) = (self.progress.tried, std::mem::take(&mut self.progress.searched));
         self.identity.isolation.refused(tried, &searched, positions.into_iter(), words);
-        self.back_after(words)
+        if self.producer.lost_connection() {
+            return Err(Trouble::Restart(format!("{words}; a connection was lost meanwhile")));
+        }
+        tracing::warn!(shard = self.identity.id, "back to checkpoint {}: {words}", self.committed.sequence);
+        self.abort()
     }
 }

@@ -42,6 +42,7 @@ struct State {
     undelivered: Option<Undelivered>,
     refused_partition: Option<String>,
     call: Option<(&'static str, Instant)>,
+    call_was_late: bool,
 }
 
 /// Records that were not delivered since the last look.
@@ -90,7 +91,9 @@ impl Events {
 
     /// Begins a call that promises to be back within `wait`.
     fn promise(&self, doing: &'static str, wait: Duration) -> Promise<'_> {
-        self.state().call = Some((doing, Instant::now() + wait));
+        let mut state = self.state();
+        (state.call, state.call_was_late) = (Some((doing, Instant::now() + wait)), false);
+        drop(state);
         Promise(self)
     }
 
@@ -102,7 +105,14 @@ impl Events {
             return None;
         }
         *until = Instant::now() + patience;
+        let doing = *doing;
+        state.call_was_late = true;
         Some(doing)
+    }
+
+    /// How many connections the client has lost or closed so far.
+    pub(in crate::kafka) fn connections_closed(&self) -> u64 {
+        self.sockets.closed()
     }
 
     /// What was said about the last partition that was not taken into a transaction, and forgets it.
@@ -217,12 +227,12 @@ impl Client {
         unsafe { &*self.events }
     }
 
-    /// Calls what promises to be back within `wait`.
-    pub(super) fn promised<T>(&self, doing: &'static str, wait: Duration, call: impl FnOnce(c_int) -> T) -> T {
+    /// Calls what promises to be back within `wait`; and whether it was so late that connections were broken for it.
+    pub(super) fn promised<T>(&self, doing: &'static str, wait: Duration, call: impl FnOnce(c_int) -> T) -> (T, bool) {
         let promise = self.events().promise(doing, wait);
         let outcome = call(millis(wait));
         drop(promise);
-        outcome
+        (outcome, self.events().state().call_was_late)
     }
 
     /// Serves callbacks of a producer for at most `wait`.

@@ -10,7 +10,7 @@ use rdkafka::bindings as rd;
 use super::client::{Client, millis};
 use super::list::{List, Place};
 use super::{c_string, check, check_error, text};
-use crate::kafka::error::{Code, KafkaError};
+use crate::kafka::error::{Class, Code, KafkaError};
 
 /// A topic to write, with its settings.
 #[derive(Debug)]
@@ -212,13 +212,22 @@ impl Client {
         })
     }
 
+    /// A call for which connections were broken has failed, whatever it says: requests on those may be carried out behind
+    /// all that follows, and only a new epoch keeps them out.
     fn call(
         &self,
         doing: &'static str,
         wait: Duration,
         call: impl FnOnce(c_int) -> *mut rd::rd_kafka_error_t,
     ) -> Result<(), KafkaError> {
-        check_error(doing, self.promised(doing, wait, call))
+        let (error, was_late) = self.promised(doing, wait, call);
+        match check_error(doing, error) {
+            Err(error) if !was_late || error.class == Class::Fenced => Err(error),
+            _ if was_late => {
+                Err(KafkaError::new(doing, Code::OperationTimedOut, "the client had to be helped out of the call"))
+            }
+            outcome => outcome,
+        }
     }
 
     /// Waits until everything that was given to the queue is delivered or failed.

@@ -2,19 +2,29 @@
 
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::bindings as rd;
 
 use super::client::events;
 
-/// The sockets that a client has open; who stands first is broken next.
+/// The sockets of a client.
 #[derive(Debug, Default)]
-pub(super) struct Sockets(Mutex<VecDeque<c_int>>);
+pub(super) struct Sockets {
+    /// Those that are open; who stands first is broken next.
+    open: Mutex<VecDeque<c_int>>,
+    closed: AtomicU64,
+}
 
 impl Sockets {
     fn open(&self) -> MutexGuard<'_, VecDeque<c_int>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many were closed so far, by whomever.
+    pub(super) fn closed(&self) -> u64 {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Breaks a connection, another one each time, as a network does; the client connects again. False if there is none.
@@ -56,6 +66,7 @@ unsafe extern "C" fn on_close(socket: c_int, opaque: *mut c_void) -> c_int {
     // SAFETY: librdkafka closes each socket once; the opaque of our clients.
     unsafe {
         if let Some(events) = events(opaque) {
+            events.sockets().closed.fetch_add(1, Ordering::Relaxed);
             events.sockets().open().retain(|open| *open != socket);
         }
         libc::close(socket)
