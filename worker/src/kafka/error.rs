@@ -108,17 +108,6 @@ impl KafkaError {
         )
     }
 
-    /// Whether the producer's identity is gone or in doubt: only a new producer can go on, whatever the class says.
-    pub fn is_lost_producer(&self) -> bool {
-        matches!(
-            self.code,
-            Code::InvalidProducerIdMapping
-                | Code::UnknownProducerId
-                | Code::OutOfOrderSequenceNumber
-                | Code::InvalidTransactionalState
-        )
-    }
-
     /// Whether a broker or the client refused the content of a record.
     pub fn is_refused_record(&self) -> bool {
         matches!(

@@ -5,12 +5,11 @@ use crate::kafka::{Class, KafkaError};
 /// Why a step of a shard did not succeed, by what follows from it.
 #[derive(Debug)]
 pub enum Trouble {
-    /// The transaction is lost; end the run and take the shard over again, which aborts it. An abort by its own producer
-    /// would let batches that are still on their way into the next transaction, which has the same epoch.
-    Abort(KafkaError),
     /// A broker refused the content of a record; go back to the last checkpoint and find it.
     Refused(KafkaError),
-    /// Nothing is known for sure; end the run and take the shard over again.
+    /// The transaction is lost, or nothing is known for sure; end the run and take the shard over again, which aborts it.
+    /// An abort by its own producer would let batches that are still on their way into the next transaction, which has the
+    /// same epoch.
     Restart(String),
     /// Another producer has the transactional id, or its epoch ended.
     Fenced(KafkaError),
@@ -27,14 +26,12 @@ pub enum Trouble {
 }
 
 impl From<KafkaError> for Trouble {
-    /// Fatal first, then "requires abort"; what is retriable was retried by the caller as long as it made sense.
+    /// What is retriable was retried by the caller as long as it made sense.
     fn from(error: KafkaError) -> Self {
         match error.class {
             Class::Fenced => Self::Fenced(error),
             _ if error.is_denied() => Self::Denied(error),
-            _ if error.is_lost_producer() => Self::Restart(error.to_string()),
-            Class::Abort => Self::Abort(error),
-            Class::Fatal | Class::Retriable | Class::Other => Self::Restart(error.to_string()),
+            Class::Abort | Class::Fatal | Class::Retriable | Class::Other => Self::Restart(error.to_string()),
         }
     }
 }
@@ -48,7 +45,7 @@ mod tests {
     fn errors_lead_to_what_the_design_says() {
         let trouble = |code, class| Trouble::from(KafkaError { class, ..KafkaError::new("x", code, "y") });
         assert!(matches!(trouble(Code::Fenced, Class::Fenced), Trouble::Fenced(_)));
-        assert!(matches!(trouble(Code::RequestTimedOut, Class::Abort), Trouble::Abort(_)));
+        assert!(matches!(trouble(Code::RequestTimedOut, Class::Abort), Trouble::Restart(_)));
         assert!(matches!(trouble(Code::RequestTimedOut, Class::Retriable), Trouble::Restart(_)));
         assert!(matches!(trouble(Code::Unknown, Class::Other), Trouble::Restart(_)));
         assert!(matches!(trouble(Code::OutOfOrderSequenceNumber, Class::Fatal), Trouble::Restart(_)));

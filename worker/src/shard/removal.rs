@@ -111,9 +111,7 @@ pub enum RemovalError {
 impl From<Trouble> for RemovalError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Abort(error) | Trouble::Refused(error) | Trouble::Fenced(error) | Trouble::Denied(error) => {
-                Self::Kafka(error)
-            }
+            Trouble::Refused(error) | Trouble::Fenced(error) | Trouble::Denied(error) => Self::Kafka(error),
             Trouble::Restart(why) | Trouble::Lost(why) | Trouble::Stop(why) => Self::Headers(why),
             // Nobody renews clients here: whoever owns the removal begins anew with other secrets.
             Trouble::Asked | Trouble::Renew => Self::Stopped,

@@ -151,7 +151,7 @@ fn after(identity: &Identity, trouble: Trouble) -> Next {
             tracing::warn!("stopped without a last checkpoint: what was not committed is read again by the next owner");
             Next::End(End::Released)
         }
-        Trouble::Abort(error) | Trouble::Refused(error) => Next::Again(TakeoverReason::Error, error.to_string()),
+        Trouble::Refused(error) => Next::Again(TakeoverReason::Error, error.to_string()),
         Trouble::Restart(why) => Next::Again(TakeoverReason::Error, why),
         Trouble::Fenced(error) => after_fence(identity, &error.to_string()),
     }
