@@ -41,8 +41,15 @@ struct State {
     denied: Option<KafkaError>,
     undelivered: Option<Undelivered>,
     refused_partition: Option<String>,
-    call: Option<(&'static str, Instant)>,
-    call_was_late: bool,
+    call: Option<Call>,
+}
+
+/// A call that has not ended; no two of a client at a time.
+#[derive(Debug)]
+struct Call {
+    doing: &'static str,
+    until: Instant,
+    was_late: bool,
 }
 
 /// Records that were not delivered since the last look.
@@ -89,25 +96,20 @@ impl Events {
         &self.sockets
     }
 
-    /// Begins a call that promises to be back within `wait`.
-    fn promise(&self, doing: &'static str, wait: Duration) -> Promise<'_> {
-        let mut state = self.state();
-        (state.call, state.call_was_late) = (Some((doing, Instant::now() + wait)), false);
-        drop(state);
-        Promise(self)
-    }
-
     /// The call that is not back `late` after it had promised; not again within `patience`.
     pub(super) fn late_call(&self, late: Duration, patience: Duration) -> Option<&'static str> {
         let mut state = self.state();
-        let (doing, until) = state.call.as_mut()?;
-        if until.elapsed() < late {
-            return None;
-        }
-        *until = Instant::now() + patience;
-        let doing = *doing;
-        state.call_was_late = true;
-        Some(doing)
+        let call = state.call.as_mut().filter(|call| call.until.elapsed() >= late)?;
+        (call.until, call.was_late) = (Instant::now() + patience, true);
+        Some(call.doing)
+    }
+
+    /// Calls what promises to be back within `wait`; and whether it was so late that somebody was told.
+    fn promised<T>(&self, doing: &'static str, wait: Duration, call: impl FnOnce() -> T) -> (T, bool) {
+        self.state().call = Some(Call { doing, until: Instant::now() + wait, was_late: false });
+        let outcome = call();
+        let was_late = self.state().call.take().is_some_and(|call| call.was_late);
+        (outcome, was_late)
     }
 
     /// How many connections the client has lost or closed so far.
@@ -143,15 +145,6 @@ impl Events {
             Some(undelivered) => undelivered.records += 1,
             None => state.undelivered = Some(Undelivered { error, records: 1 }),
         }
-    }
-}
-
-/// A call that has not ended; no two of a client at a time.
-struct Promise<'a>(&'a Events);
-
-impl Drop for Promise<'_> {
-    fn drop(&mut self) {
-        self.0.state().call = None;
     }
 }
 
@@ -229,10 +222,7 @@ impl Client {
 
     /// Calls what promises to be back within `wait`; and whether it was so late that connections were broken for it.
     pub(super) fn promised<T>(&self, doing: &'static str, wait: Duration, call: impl FnOnce(c_int) -> T) -> (T, bool) {
-        let promise = self.events().promise(doing, wait);
-        let outcome = call(millis(wait));
-        drop(promise);
-        (outcome, self.events().state().call_was_late)
+        self.events().promised(doing, wait, || call(millis(wait)))
     }
 
     /// Serves callbacks of a producer for at most `wait`.
@@ -462,13 +452,12 @@ mod tests {
         let events = Events::new(Metrics::new("p"));
         let late = || events.late_call(Duration::from_millis(1), Duration::from_hours(1));
         assert_eq!(late(), None, "no call");
-        let promise = events.promise("wait", Duration::from_hours(1));
-        assert_eq!(late(), None, "not late yet");
-        drop(promise);
-        let promise = events.promise("wait", Duration::ZERO);
-        std::thread::sleep(Duration::from_millis(5));
-        assert_eq!((late(), late()), (Some("wait"), None));
-        drop(promise);
+        assert_eq!(events.promised("wait", Duration::from_hours(1), late), (None, false), "not late yet");
+        let twice = || {
+            std::thread::sleep(Duration::from_millis(5));
+            (late(), late())
+        };
+        assert_eq!(events.promised("wait", Duration::ZERO, twice), ((Some("wait"), None), true));
         assert_eq!(late(), None, "it is back");
     }
 

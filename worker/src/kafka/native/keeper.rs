@@ -161,17 +161,18 @@ mod tests {
     /// Whether an answer without brokers leaves the client blind is a matter of microseconds; one of so many does.
     const ANSWERS: usize = 40;
 
-    /// A broker that knows one topic, and in every second answer nobody that leads it.
+    /// A broker that knows one topic, and, if it is forgetful, in every second answer nobody that leads it.
     struct Broker {
         listener: TcpListener,
         answers: AtomicUsize,
+        forgetful: bool,
     }
 
     impl Broker {
-        fn start() -> (Arc<Self>, u16) {
+        fn start(forgetful: bool) -> (Arc<Self>, u16) {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
-            let broker = Arc::new(Self { listener, answers: AtomicUsize::new(0) });
+            let broker = Arc::new(Self { listener, answers: AtomicUsize::new(0), forgetful });
             let serving = Arc::clone(&broker);
             thread::spawn(move || {
                 while let Ok((stream, _)) = serving.listener.accept() {
@@ -199,7 +200,8 @@ mod tests {
         }
 
         fn metadata(&self, port: u16) -> MetadataResponse {
-            let started = self.answers.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+            let first = self.answers.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+            let started = first || !self.forgetful;
             let itself = MetadataResponseBroker::default()
                 .with_node_id(BrokerId(1))
                 .with_host(StrBytes::from_static_str("127.0.0.1"))
@@ -233,17 +235,45 @@ mod tests {
         out.freeze()
     }
 
+    fn client_of(port: u16) -> Client {
+        let settings = [("bootstrap.servers".to_owned(), format!("127.0.0.1:{port}"))];
+        Client::new(Kind::Producer, &settings, Events::new(Metrics::new("p"))).unwrap()
+    }
+
     #[test]
     fn a_client_gets_over_an_answer_without_brokers() {
-        let (broker, port) = Broker::start();
-        let settings = [("bootstrap.servers".to_owned(), format!("127.0.0.1:{port}"))];
-        let client = Client::new(Kind::Producer, &settings, Events::new(Metrics::new("p"))).unwrap();
+        let (broker, port) = Broker::start(true);
+        let client = client_of(port);
         let started = Instant::now();
         while broker.answers.load(Ordering::Relaxed) < ANSWERS {
             // An error does not end it: the keeper looks after the client.
             drop(client.topics(WAIT));
             client.poll(Duration::ZERO);
             assert!(started.elapsed() < GUARD, "{} answers", broker.answers.load(Ordering::Relaxed));
+        }
+    }
+
+    #[test]
+    fn connections_are_broken_for_a_call_that_is_late() {
+        let (_broker, port) = Broker::start(false);
+        let client = client_of(port);
+        let started = Instant::now();
+        // The connection to the bootstrap server is closed once the broker is known.
+        for _ in 0..5 {
+            client.topics(WAIT).unwrap();
+            thread::sleep(Duration::from_millis(200));
+        }
+        let before = client.events().connections_closed();
+        let pause = |_| thread::sleep(Duration::from_secs(3));
+        while !client.promised("wait", Duration::ZERO, pause).1 {
+            assert!(started.elapsed() < GUARD, "nobody looks for late calls");
+        }
+        while client.events().connections_closed() == before {
+            assert!(started.elapsed() < GUARD, "no connection was broken");
+            thread::sleep(Duration::from_millis(10));
+        }
+        while client.topics(WAIT).is_err() {
+            assert!(started.elapsed() < GUARD, "the client does not connect again");
         }
     }
 }
