@@ -174,6 +174,8 @@ fn drain(site: &Site, namespace: &str) -> Result<()> {
 
 fn survived(watch: &Watch, faults: &[Fault], times: &[Times]) -> Vec<Survived> {
     let seen = watch.seen();
+    // Without the gaps that a fault has begun.
+    let until = |begun| &seen[..seen.partition_point(|checkpoint| checkpoint.at <= begun)];
     let each = faults.iter().zip(times).map(|(fault, times)| {
         let shards = between(&seen, times.begun, times.over, INTERVAL);
         let pauses = |taken_over: bool| {
@@ -186,7 +188,10 @@ fn survived(watch: &Watch, faults: &[Fault], times: &[Times]) -> Vec<Survived> {
             affected: pauses(true),
             others: pauses(false),
             forced: shards.values().map(|shard| shard.forced).sum(),
-            quiet: between(&seen, times.quiet, times.begun, INTERVAL).into_values().map(|shard| shard.pause).collect(),
+            quiet: between(until(times.begun), times.quiet, times.begun, INTERVAL)
+                .into_values()
+                .map(|shard| shard.pause)
+                .collect(),
         }
     });
     each.collect()

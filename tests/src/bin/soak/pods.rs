@@ -120,7 +120,8 @@ pub fn soak(arguments: &Arguments) -> Result<()> {
 /// Some faults only, until they have concerned so many shards.
 fn chosen(arguments: &Arguments, text: &str) -> Result<()> {
     let those: Vec<Fault> = FAULTS.iter().filter(|fault| fault.name.contains(text)).copied().collect();
-    ensure!(!those.is_empty(), "there is no fault with \"{text}\" in its name; there are:\n{}", names().join("\n"));
+    let names: Vec<_> = FAULTS.iter().map(|fault| fault.name).collect();
+    ensure!(!those.is_empty(), "there is no fault with \"{text}\" in its name; there are:\n{}", names.join("\n"));
     let faults: Vec<Fault> = those.iter().cycle().take(FAULTS.len()).copied().collect();
     let enough = |rounds: &[Round]| those.iter().all(|it| Row::of(rounds, it.name).samples() >= arguments.samples);
     let site = installed()?;
@@ -130,10 +131,6 @@ fn chosen(arguments: &Arguments, text: &str) -> Result<()> {
         println!("{}", table(&rounds));
     }
     Ok(())
-}
-
-fn names() -> Vec<&'static str> {
-    FAULTS.iter().map(|fault| fault.name).collect()
 }
 
 fn installed() -> Result<Site> {
@@ -161,7 +158,8 @@ fn is_enough(rounds: &[Round], samples: usize) -> bool {
 
 fn table(rounds: &[Round]) -> String {
     let mut lines = vec![HEAD.to_owned()];
-    lines.extend(FAULTS.iter().map(|fault| Row::of(rounds, fault.name).line(fault.name)));
+    let rows = FAULTS.iter().map(|fault| (fault.name, Row::of(rounds, fault.name)));
+    lines.extend(rows.filter(|(_, row)| !row.settled.is_empty()).map(|(name, row)| row.line(name)));
     let quiet: Vec<Duration> = rounds
         .iter()
         .flat_map(|round| &round.faults)
