@@ -225,10 +225,12 @@ impl<'a> Supervisor<'a> {
         bail!("no process came to {point}");
     }
 
-    /// Whether a process that is looked at apart was fenced; any other end is an error.
+    /// Whether a process that is looked at apart was fenced. If it was told to end, that may show in its shards only, which
+    /// then end without a release; any other end is an error.
     fn ended_fenced(&mut self, worker: &mut Worker) -> Result<bool> {
         match worker.process.code()? {
             None => Ok(false),
+            Some(DONE) if worker.told => Ok(true),
             Some(FENCED) => {
                 self.fenced += 1;
                 Ok(true)
