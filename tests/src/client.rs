@@ -13,7 +13,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
@@ -308,6 +308,29 @@ impl Client {
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
         let consumer: BaseConsumer = self.config().set("isolation.level", "read_committed").create()?;
         Ok(consumer.fetch_watermarks(topic, partition, TIMEOUT)?)
+    }
+
+    /// Sends offsets of a group into a transaction: partition, offset.
+    pub fn send_offsets(&self, writer: &Writer, group: &str, topic: &str, offsets: &[(i32, i64)]) -> Result<()> {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create()?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+        }
+        let metadata = consumer.group_metadata().context("no metadata of the group")?;
+        Ok(writer.send_offsets_to_transaction(&list, &metadata, TIMEOUT)?)
+    }
+
+    /// Commits offsets of a group with their metadata: partition, offset, metadata.
+    pub fn commit_offsets(&self, group: &str, topic: &str, offsets: &[(i32, i64, &str)]) -> Result<()> {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create()?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset, metadata) in offsets {
+            let mut element = list.add_partition(topic, *partition);
+            element.set_offset(Offset::Offset(*offset))?;
+            element.set_metadata(*metadata);
+        }
+        Ok(consumer.commit(&list, CommitMode::Sync)?)
     }
 
     /// What a group has committed, by topic and partition: offset and metadata.

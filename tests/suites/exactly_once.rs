@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use millstream::fault::POINTS;
+use millstream::kafka::KafkaClient;
 use millstream_tests::chaos::{self, Options};
 use millstream_tests::client::Record;
 use millstream_tests::cluster::Settings;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     Suite::new(Settings::new())
         .test("every_fault_point", every_fault_point)
         .test("fresh_seed", fresh_seed)
+        .test("with_librdkafka", with_librdkafka)
         .test("two_processes_do_not_fence_each_other_for_ever", duel)
         .serial()
         .run()
@@ -32,7 +34,7 @@ const FIXED: u64 = 20_261_122;
 fn every_fault_point(case: &Case<'_>) -> Result<()> {
     let faults = chaos::plan(POINTS, 0, &mut StdRng::seed_from_u64(FIXED));
     ensure!(faults.len() >= 30, "only {} faults", faults.len());
-    let report = chaos::run(case, &Options { records: 1_000_000, faults, seed: FIXED })?;
+    let report = chaos::run(case, &Options { records: 1_000_000, faults, seed: FIXED, client: KafkaClient::Wire })?;
     eprintln!("{report}");
     Ok(())
 }
@@ -41,7 +43,15 @@ fn fresh_seed(case: &Case<'_>) -> Result<()> {
     let seed = seed()?;
     let mut faults = chaos::plan(POINTS, 100, &mut StdRng::seed_from_u64(seed));
     faults.truncate(12);
-    let report = chaos::run(case, &Options { records: 200_000, faults, seed })?;
+    let report = chaos::run(case, &Options { records: 200_000, faults, seed, client: KafkaClient::Wire })?;
+    eprintln!("{report}");
+    Ok(())
+}
+
+/// The other client that may read: a fixed part.
+fn with_librdkafka(case: &Case<'_>) -> Result<()> {
+    let client = KafkaClient::Librdkafka;
+    let report = chaos::run(case, &Options { records: 200_000, faults: chaos::few(), seed: FIXED, client })?;
     eprintln!("{report}");
     Ok(())
 }

@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use millstream_tests::chaos::{self, Fault, Options};
+use millstream::kafka::KafkaClient;
+use millstream_tests::chaos::{self, Options};
 use millstream_tests::client::Record;
 use millstream_tests::cluster::Settings;
 use millstream_tests::installation::Version;
@@ -21,22 +22,8 @@ fn main() -> ExitCode {
 }
 
 fn faults(case: &Case<'_>) -> Result<()> {
-    let point = |point, stop, passing| Fault::Point { point, stop, passing };
-    let faults = vec![
-        point("takeover.first-commit", false, 1),
-        point("takeover.after-init", true, 1),
-        point("checkpoint.before-commit", false, 3),
-        point("checkpoint.before-commit", true, 5),
-        point("checkpoint.after-commit", true, 4),
-        point("abort.before", false, 1),
-        point("abort.after", true, 1),
-        Fault::Kill,
-        Fault::Freeze,
-        Fault::BrokerKilled,
-        Fault::Timeout { point: "checkpoint.before-commit" },
-        Fault::Duel,
-    ];
-    let report = chaos::run(case, &Options { records: 200_000, faults, seed: 39 })?;
+    let options = Options { records: 200_000, faults: chaos::few(), seed: 39, client: KafkaClient::Wire };
+    let report = chaos::run(case, &options)?;
     eprintln!("{report}");
     Ok(())
 }

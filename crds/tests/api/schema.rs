@@ -112,7 +112,7 @@ fn a_minimal_pipeline_gets_these_defaults() {
     });
     let by_server = apply_defaults(&schema("Pipeline"), &minimal);
     let expected = json!({
-        "connections": [{"kafka": {"bootstrapServers": "kafka:9092"}}],
+        "connections": [{"kafka": {"bootstrapServers": "kafka:9092", "client": "Wire"}}],
         "sources": [{
             "name": "in",
             "kafka": {"topics": ["in"], "startFrom": {"position": "Earliest"}},

@@ -72,6 +72,25 @@ pub fn plan(points: &[&'static str], count: usize, rng: &mut StdRng) -> Vec<Faul
     starts.chain(rest).collect()
 }
 
+/// A few faults of all kinds, always the same: for what is not the default.
+pub fn few() -> Vec<Fault> {
+    let point = |point, stop, passing| Fault::Point { point, stop, passing };
+    vec![
+        point("takeover.first-commit", false, 1),
+        point("takeover.after-init", true, 1),
+        point("checkpoint.before-commit", false, 3),
+        point("checkpoint.before-commit", true, 5),
+        point("checkpoint.after-commit", true, 4),
+        point("abort.before", false, 1),
+        point("abort.after", true, 1),
+        Fault::Kill,
+        Fault::Freeze,
+        Fault::BrokerKilled,
+        Fault::Timeout { point: "checkpoint.before-commit" },
+        Fault::Duel,
+    ]
+}
+
 fn at(point: &'static str, stop: bool, rng: &mut StdRng) -> Fault {
     // Each shard passes the points of takeover and release once, the others again and again.
     let passing = match point.split('.').next() {

@@ -20,7 +20,9 @@ use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-pub use fault::{Fault, plan};
+pub use fault::{Fault, few, plan};
+
+use millstream::kafka::KafkaClient;
 
 use crate::header;
 use crate::oracle;
@@ -43,6 +45,8 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Decides the rest.
     pub seed: u64,
+    /// Who reads.
+    pub client: KafkaClient,
 }
 
 /// A fault that was survived.
@@ -96,7 +100,7 @@ impl std::fmt::Display for Report {
 pub fn run(case: &Case<'_>, options: &Options) -> Result<Report> {
     let start = Instant::now();
     case.topics(&[("in", PARTITIONS), ("out", 3), ("dead", 2)])?;
-    let manifest = case.manifest(MANIFEST)?;
+    let manifest = case.manifest_with(&connections(case, options.client), MANIFEST)?;
     let feed = Feed::start(&case.client, input(case, options.records))?;
     let noise = Noise::start(case)?;
     let mut supervisor = Supervisor::new(case, manifest, StdRng::seed_from_u64(options.seed))?;
@@ -110,6 +114,11 @@ pub fn run(case: &Case<'_>, options: &Options) -> Result<Report> {
     Ok(Report { survived, processes, fenced, verdict, took: start.elapsed() })
 }
 
+fn connections(case: &Case<'_>, client: KafkaClient) -> String {
+    let bootstrap = case.cluster.bootstrap();
+    format!("connections: [{{kafka: {{bootstrapServers: \"{bootstrap}\", client: {client:?}}}}}]")
+}
+
 fn input(case: &Case<'_>, records: u64) -> Input {
     Input { topic: case.topic("in"), partitions: PARTITIONS, records }
 }
@@ -120,9 +129,14 @@ fn endure(supervisor: &mut Supervisor<'_>, feed: &Feed, options: &Options) -> Re
     for (number, fault) in options.faults.iter().enumerate() {
         feed.allot(options.faults.len() - number - 1);
         let start = Instant::now();
-        supervisor.suffer(fault).with_context(|| {
+        let outcome = supervisor.suffer(fault).with_context(|| {
             format!("fault {} of {}: {fault} (seed {})", number + 1, options.faults.len(), options.seed)
-        })?;
+        });
+        if let Err(error) = &outcome {
+            // At once, among those that were survived: the whole story comes at the end of all tests.
+            eprintln!("{:3} {:6.1} s  failed: {error:#}", number + 1, start.elapsed().as_secs_f64());
+        }
+        outcome?;
         survived.push(Survived { fault: fault.clone(), recovered: start.elapsed() });
         eprintln!("{:3} {:6.1} s  {fault}", number + 1, start.elapsed().as_secs_f64());
     }

@@ -1,9 +1,18 @@
-//! Settings of the clients: a connection with its secrets becomes librdkafka properties.
+//! Settings of the clients: a connection with its secrets becomes librdkafka's properties, or the wire's settings.
 
 use std::fmt;
 use std::time::Duration;
 
+pub use millstream_crds::kafka::KafkaClient;
+
+use super::error::{Code, KafkaError};
 use super::secrets::{SecretError, SecretStore};
+use super::wire::cluster::Endpoint;
+use super::wire::connection::{Options, Tls, TlsError};
+use super::wire::consumer::Settings;
+use super::wire::fetch;
+use super::wire::network::Patience;
+use super::wire::sasl::{Login, Mechanism};
 use crate::plan::pipeline::{Connection, SaslMechanism};
 
 /// What all clients of one connection share. `Debug` shows no value, since some are secrets. Two are equal if their
@@ -12,8 +21,27 @@ use crate::plan::pipeline::{Connection, SaslMechanism};
 pub struct ClientConfig {
     /// The connection's name, for messages.
     pub connection: String,
-    common: Vec<(String, String)>,
+    client: KafkaClient,
+    servers: String,
+    tls: Option<Pem>,
+    sasl: Option<Credentials>,
+    rack: Option<String>,
     overrides: Vec<(String, String)>,
+}
+
+/// Certificates and key.
+#[derive(Clone, PartialEq, Eq)]
+struct Pem {
+    ca: Option<String>,
+    client: Option<(String, String)>,
+}
+
+/// Who logs in.
+#[derive(Clone, PartialEq, Eq)]
+struct Credentials {
+    mechanism: SaslMechanism,
+    user: String,
+    password: String,
 }
 
 impl fmt::Debug for ClientConfig {
@@ -22,11 +50,149 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
+/// Properties that reading from the wire knows, and those that are about writing only. A connection with any other is
+/// read through librdkafka, which has them all.
+const KNOWN_TO_WIRE: [&str; 12] = [
+    "batch.size",
+    FETCH_BYTES,
+    PARTITION_BYTES,
+    "max.partition.fetch.bytes",
+    MIN_BYTES,
+    MAX_WAIT,
+    "linger.ms",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    OPEN_TIMEOUT,
+    "socket.nagle.disable",
+    ANSWER_TIMEOUT,
+];
+const FETCH_BYTES: &str = "fetch.max.bytes";
+const PARTITION_BYTES: &str = "fetch.message.max.bytes";
+const MIN_BYTES: &str = "fetch.min.bytes";
+const MAX_WAIT: &str = "fetch.wait.max.ms";
+const OPEN_TIMEOUT: &str = "socket.connection.setup.timeout.ms";
+const ANSWER_TIMEOUT: &str = "socket.timeout.ms";
+
+/// Opening a connection: a broker that restarts is back within seconds.
+const OPEN: Duration = Duration::from_secs(10);
+/// An answer, beyond what the broker was asked to wait.
+const ANSWER: Duration = Duration::from_secs(10);
+/// What a tail's fetch may wait for records.
+const TAIL_WAIT: Duration = Duration::from_millis(5);
+
 impl ClientConfig {
     /// Reads the secrets that the connection refers to.
     pub fn resolve(connection: &Connection, secrets: &SecretStore) -> Result<Self, SecretError> {
+        let tls = connection.tls.as_ref().map(|tls| {
+            let client = tls.certificate.as_ref();
+            let client = client.map(|client| Ok((secrets.pem(&client.certificate)?, secrets.pem(&client.key)?)));
+            let ca = tls.ca.as_ref().map(|ca| secrets.pem(ca)).transpose()?;
+            Ok(Pem { ca, client: client.transpose()? })
+        });
+        let sasl = connection.sasl.as_ref().map(|sasl| {
+            let (user, password) = (secrets.text(&sasl.username)?, secrets.text(&sasl.password)?);
+            Ok(Credentials { mechanism: sasl.mechanism, user, password })
+        });
+        Ok(Self {
+            connection: connection.name.clone(),
+            client: connection.client,
+            servers: connection.bootstrap_servers.clone(),
+            tls: tls.transpose()?,
+            sasl: sasl.transpose()?,
+            rack: None,
+            overrides: connection.properties.iter().map(|(name, value)| pair(name, value)).collect(),
+        })
+    }
+
+    /// For clients in a rack, which is a zone: they fetch from the closest replica.
+    #[must_use]
+    pub fn in_rack(self, rack: Option<&str>) -> Self {
+        Self { rack: rack.filter(|rack| !rack.is_empty()).map(str::to_owned), ..self }
+    }
+
+    /// The client that reads: the connection's, unless it is told something that only librdkafka knows.
+    pub fn reader(&self) -> KafkaClient {
+        if self.librdkafkas().is_some() { KafkaClient::Librdkafka } else { self.client }
+    }
+
+    /// What is set that only librdkafka knows, if that decides who reads.
+    pub fn librdkafkas(&self) -> Option<&str> {
+        let foreign = self.overrides.iter().map(|(name, _)| name.as_str());
+        let foreign = foreign.filter(|name| !KNOWN_TO_WIRE.contains(name));
+        let rack = self.rack.as_ref().map(|_| "client.rack");
+        rack.into_iter().chain(foreign).next().filter(|_| self.client == KafkaClient::Wire)
+    }
+
+    /// The wire's settings for a consumer. `prefetch` bounds the bytes that are fetched ahead.
+    pub(super) fn wire_consumer(&self, client: &str, prefetch: u64) -> Result<Settings, KafkaError> {
+        let mut fetch = fetch::Settings::for_prefetch(usize::try_from(prefetch).unwrap_or(usize::MAX));
+        if let Some(bytes) = self.number(FETCH_BYTES) {
+            fetch.response = fetch.response.min(bytes);
+        }
+        if let Some(bytes) = self.number(PARTITION_BYTES).or_else(|| self.number("max.partition.fetch.bytes")) {
+            fetch.partition = bytes.min(fetch.response);
+        }
+        fetch.least = self.number(MIN_BYTES).unwrap_or(1);
+        fetch.max_wait = self.milliseconds(MAX_WAIT).unwrap_or(fetch.max_wait);
+        let patience = Patience {
+            open: self.milliseconds(OPEN_TIMEOUT).unwrap_or(OPEN),
+            answer: self.milliseconds(ANSWER_TIMEOUT).unwrap_or(ANSWER) + fetch.max_wait,
+        };
+        Ok(Settings { seeds: self.seeds(), options: self.options(client, &fetch)?, patience, fetch })
+    }
+
+    /// The same for the last record of a log: brokers answer at once though nothing follows.
+    pub(super) fn wire_tail_consumer(&self, client: &str, prefetch: u64) -> Result<Settings, KafkaError> {
+        let mut settings = self.wire_consumer(client, prefetch)?;
+        settings.fetch.max_wait = TAIL_WAIT;
+        Ok(settings)
+    }
+
+    fn options(&self, client: &str, fetch: &fetch::Settings) -> Result<Options, KafkaError> {
+        let tls = self.tls.as_ref().map(|pem| {
+            let client = pem.client.as_ref().map(|(certificate, key)| (certificate.as_str(), key.as_str()));
+            Tls::new(pem.ca.as_deref(), client)
+        });
+        let unusable = |error: TlsError| KafkaError::new("make a Kafka client", Code::SSL, error.to_string());
+        let login = self.sasl.as_ref().map(|sasl| {
+            let mechanism = match sasl.mechanism {
+                SaslMechanism::Plain => Mechanism::Plain,
+                SaslMechanism::ScramSha256 => Mechanism::ScramSha256,
+                SaslMechanism::ScramSha512 => Mechanism::ScramSha512,
+            };
+            Login::new(mechanism, sasl.user.clone(), sasl.password.clone())
+        });
+        Ok(Options {
+            client: client.to_owned(),
+            tls: tls.transpose().map_err(unusable)?,
+            login,
+            // A broker sends a batch that is larger than what it was asked for, too, if it is the first.
+            frame: fetch.response + fetch.batch,
+        })
+    }
+
+    fn seeds(&self) -> Vec<Endpoint> {
+        let servers = self.servers.split(',').filter_map(|server| {
+            let (host, port) = server.trim().rsplit_once(':')?;
+            // An address of version 6 stands in brackets.
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            Some(Endpoint { host: host.to_owned(), port: port.parse().ok()? })
+        });
+        servers.collect()
+    }
+
+    fn number(&self, property: &str) -> Option<usize> {
+        let found = self.overrides.iter().find(|(name, _)| name == property);
+        found.and_then(|(_, value)| value.parse().ok())
+    }
+
+    fn milliseconds(&self, property: &str) -> Option<Duration> {
+        self.number(property).map(|value| Duration::from_millis(value as u64))
+    }
+
+    fn common(&self) -> Vec<(String, String)> {
         let mut common = vec![
-            pair("bootstrap.servers", &connection.bootstrap_servers),
+            pair("bootstrap.servers", &self.servers),
             // A broker that restarts is back within seconds; the defaults would wait up to ten.
             pair("reconnect.backoff.ms", "50"),
             pair("reconnect.backoff.max.ms", "1000"),
@@ -35,20 +201,13 @@ impl ClientConfig {
             pair("log.connection.close", "false"),
             pair("log_level", "6"),
         ];
-        common.extend(security(connection, secrets)?);
-        let overrides = connection.properties.iter().map(|(name, value)| pair(name, value)).collect();
-        Ok(Self { connection: connection.name.clone(), common, overrides })
-    }
-
-    /// For clients in a rack, which is a zone: they fetch from the closest replica.
-    #[must_use]
-    pub fn in_rack(mut self, rack: Option<&str>) -> Self {
-        self.common.extend(rack.filter(|rack| !rack.is_empty()).map(|rack| pair("client.rack", rack)));
-        self
+        common.extend(self.security());
+        common.extend(self.rack.as_ref().map(|rack| pair("client.rack", rack)));
+        common
     }
 
     fn with(&self, client: &str, settings: Vec<(String, String)>) -> Vec<(String, String)> {
-        let mut all = self.common.clone();
+        let mut all = self.common();
         all.push(pair("client.id", client));
         all.extend(settings);
         all.extend(self.overrides.iter().cloned());
@@ -116,6 +275,35 @@ impl ClientConfig {
     pub(super) fn admin(&self, client: &str) -> Vec<(String, String)> {
         self.with(client, Vec::new())
     }
+
+    fn security(&self) -> Vec<(String, String)> {
+        let protocol = match (&self.tls, &self.sasl) {
+            (None, None) => "plaintext",
+            (Some(_), None) => "ssl",
+            (None, Some(_)) => "sasl_plaintext",
+            (Some(_), Some(_)) => "sasl_ssl",
+        };
+        let mut settings = vec![pair("security.protocol", protocol)];
+        if let Some(pem) = &self.tls {
+            settings.push(pair("ssl.endpoint.identification.algorithm", "https"));
+            settings.extend(pem.ca.as_ref().map(|ca| pair("ssl.ca.pem", ca)));
+            if let Some((certificate, key)) = &pem.client {
+                settings.push(pair("ssl.certificate.pem", certificate));
+                settings.push(pair("ssl.key.pem", key));
+            }
+        }
+        if let Some(sasl) = &self.sasl {
+            let mechanism = match sasl.mechanism {
+                SaslMechanism::Plain => "PLAIN",
+                SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+                SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+            };
+            settings.push(pair("sasl.mechanism", mechanism));
+            settings.push(pair("sasl.username", &sasl.user));
+            settings.push(pair("sasl.password", &sasl.password));
+        }
+        settings
+    }
 }
 
 fn pair(name: &str, value: &str) -> (String, String) {
@@ -136,34 +324,51 @@ fn writing(queue: u64, batch: u64) -> Vec<(String, String)> {
     ]
 }
 
-fn security(connection: &Connection, secrets: &SecretStore) -> Result<Vec<(String, String)>, SecretError> {
-    let mut settings = Vec::new();
-    let protocol = match (&connection.tls, &connection.sasl) {
-        (None, None) => "plaintext",
-        (Some(_), None) => "ssl",
-        (None, Some(_)) => "sasl_plaintext",
-        (Some(_), Some(_)) => "sasl_ssl",
-    };
-    settings.push(pair("security.protocol", protocol));
-    if let Some(tls) = &connection.tls {
-        settings.push(pair("ssl.endpoint.identification.algorithm", "https"));
-        if let Some(ca) = &tls.ca {
-            settings.push(pair("ssl.ca.pem", &secrets.pem(ca)?));
-        }
-        if let Some(certificate) = &tls.certificate {
-            settings.push(pair("ssl.certificate.pem", &secrets.pem(&certificate.certificate)?));
-            settings.push(pair("ssl.key.pem", &secrets.pem(&certificate.key)?));
-        }
-    }
-    if let Some(sasl) = &connection.sasl {
-        let mechanism = match sasl.mechanism {
-            SaslMechanism::Plain => "PLAIN",
-            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
-            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(properties: &[(&str, &str)]) -> ClientConfig {
+        let connection = Connection {
+            name: "home".to_owned(),
+            bootstrap_servers: "a:9092, [::1]:9093".to_owned(),
+            client: KafkaClient::Wire,
+            tls: None,
+            sasl: None,
+            properties: properties.iter().map(|(name, value)| pair(name, value)).collect(),
         };
-        settings.push(pair("sasl.mechanism", mechanism));
-        settings.push(pair("sasl.username", &secrets.text(&sasl.username)?));
-        settings.push(pair("sasl.password", &secrets.text(&sasl.password)?));
+        ClientConfig::resolve(&connection, &SecretStore::default()).unwrap()
     }
-    Ok(settings)
+
+    #[test]
+    fn what_only_librdkafka_knows_is_read_through_it() {
+        let cases: [(&[(&str, &str)], Option<&str>); 4] = [
+            (&[], None),
+            (&[("fetch.wait.max.ms", "5"), ("linger.ms", "1")], None),
+            (&[("linger.ms", "1"), ("ssl.cipher.suites", "x")], Some("ssl.cipher.suites")),
+            (&[("client.rack", "a")], Some("client.rack")),
+        ];
+        for (properties, reason) in cases {
+            let expected = if reason.is_some() { KafkaClient::Librdkafka } else { KafkaClient::Wire };
+            let config = config(properties);
+            assert_eq!((config.librdkafkas(), config.reader()), (reason, expected), "{properties:?}");
+        }
+        assert_eq!(config(&[]).in_rack(Some("b")).librdkafkas(), Some("client.rack"));
+        assert_eq!(config(&[]).in_rack(Some("")).librdkafkas(), None);
+    }
+
+    #[test]
+    fn the_wires_settings_follow_from_the_properties() {
+        let settings = config(&[]).wire_consumer("c", 8 << 20).unwrap();
+        let endpoint = |host: &str, port| Endpoint { host: host.to_owned(), port };
+        assert_eq!(settings.seeds, [endpoint("a", 9092), endpoint("::1", 9093)]);
+        assert_eq!((settings.fetch.least, settings.fetch.max_wait), (1, Duration::from_millis(200)));
+        assert_eq!(settings.patience.answer, Duration::from_millis(10_200));
+        let told = config(&[("fetch.wait.max.ms", "70"), ("fetch.max.bytes", "5000"), ("socket.timeout.ms", "30")]);
+        let settings = told.wire_consumer("c", 8 << 20).unwrap();
+        assert_eq!((settings.fetch.response, settings.fetch.max_wait), (5000, Duration::from_millis(70)));
+        assert_eq!(settings.patience.answer, Duration::from_millis(100));
+        assert_eq!(told.wire_tail_consumer("c", 8 << 20).unwrap().fetch.max_wait, TAIL_WAIT);
+    }
 }

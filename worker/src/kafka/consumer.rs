@@ -1,25 +1,23 @@
-//! Reading a shard's partitions in batches.
+//! Reading a shard's partitions in batches, through either client.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::columns::Columns;
-use super::config::ClientConfig;
-use super::error::{Code, KafkaError};
-use super::native::client::{Client, Events, Kind};
+use super::config::{ClientConfig, KafkaClient};
+use super::error::KafkaError;
 use super::native::list::Place;
-use super::native::messages::{KnownTopic, Message, MessageQueue};
+use super::{native, wire};
 use crate::metrics::Metrics;
 use crate::records::{SourceBatch, TopicPartition};
 
-/// How long a batch is filled once there is something: long enough for batches worth their overhead, short enough
-/// not to be felt beside a checkpoint's interval.
-const FILL: Duration = Duration::from_millis(4);
 /// The time between two questions for offsets that are not stable yet.
-const UNSTABLE: Duration = Duration::from_millis(20);
+pub(super) const UNSTABLE: Duration = Duration::from_millis(20);
+/// How long offsets are waited for that a transaction is about to change. It ends within milliseconds, or hangs: offsets
+/// that arrive behind their transaction's end, as around a restart of a broker, are pending until the same transactional id
+/// commits others.
+pub(super) const STABLE: Duration = Duration::from_secs(2);
 /// The most records of a batch.
-const MAX_ROWS: usize = 8192;
+pub(super) const MAX_ROWS: usize = 8192;
 
 /// A partition to read, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,29 +63,24 @@ pub enum ConsumerEvent {
     Error(KafkaError),
 }
 
-#[derive(Debug)]
-struct Slot {
-    source: usize,
-    next: i64,
-    leader_epoch: i32,
-    end: Option<i64>,
-    moved: bool,
-}
-
 /// A consumer with an assignment by hand.
 #[derive(Debug)]
-pub struct Consumer {
-    queue: MessageQueue,
-    client: Arc<Client>,
-    group: String,
-    known: Vec<KnownTopic>,
-    partitions: Arc<[TopicPartition]>,
-    slots: Vec<Slot>,
-    // By the client's token of a topic: valid as long as the assignment holds the topic.
-    tokens: HashMap<(usize, i32), u32>,
-    last: Option<(usize, i32, u32)>,
-    max_bytes: usize,
-    record_bytes: usize,
+pub struct Consumer(Filling);
+
+#[derive(Debug)]
+enum Filling {
+    Native(native::consumer::Consumer),
+    Wire(Box<wire::consumer::Consumer>),
+}
+
+/// Calls the same method of either filling.
+macro_rules! either {
+    ($self:expr, $consumer:ident => $call:expr) => {
+        match $self {
+            Filling::Native($consumer) => $call,
+            Filling::Wire($consumer) => $call,
+        }
+    };
 }
 
 impl Consumer {
@@ -100,7 +93,16 @@ impl Consumer {
         batch: u64,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        Self::with(&config.consumer(client, group, prefetch), group, batch, metrics)
+        Ok(Self(match config.reader() {
+            KafkaClient::Librdkafka => {
+                let settings = config.consumer(client, group, prefetch);
+                Filling::Native(native::consumer::Consumer::new(&settings, group, batch, metrics)?)
+            }
+            KafkaClient::Wire => {
+                let settings = config.wire_consumer(client, prefetch)?;
+                Filling::Wire(Box::new(wire::consumer::Consumer::new(settings, group, batch, metrics)?))
+            }
+        }))
     }
 
     /// A consumer for the ends of logs, which takes no time for what is not there: not for streams, since it asks brokers
@@ -112,280 +114,64 @@ impl Consumer {
         bytes: u64,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        Self::with(&config.tail_consumer(client, group, bytes), group, bytes, metrics)
+        Ok(Self(match config.reader() {
+            KafkaClient::Librdkafka => {
+                let settings = config.tail_consumer(client, group, bytes);
+                Filling::Native(native::consumer::Consumer::new(&settings, group, bytes, metrics)?)
+            }
+            KafkaClient::Wire => {
+                let settings = config.wire_tail_consumer(client, bytes)?;
+                Filling::Wire(Box::new(wire::consumer::Consumer::new(settings, group, bytes, metrics)?))
+            }
+        }))
     }
 
-    fn with(settings: &[(String, String)], group: &str, batch: u64, metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
-        let client = Arc::new(Client::new(Kind::Consumer, settings, Events::new(metrics))?);
-        Ok(Self {
-            queue: MessageQueue::new(Arc::clone(&client)),
-            client,
-            group: group.to_owned(),
-            known: Vec::new(),
-            partitions: Arc::from([]),
-            slots: Vec::new(),
-            tokens: HashMap::new(),
-            last: None,
-            max_bytes: usize::try_from(batch).unwrap_or(usize::MAX),
-            record_bytes: 256,
-        })
-    }
-
-    /// Asks for the leaders of topics that will be assigned: else the assignment would wait for them up to a second.
+    /// Prepares for topics that will be assigned, so that the assignment need not wait for what can be had before.
     pub fn expect<'a>(&mut self, topics: impl Iterator<Item = &'a str>) {
-        self.known.extend(topics.filter_map(|topic| KnownTopic::new(&self.client, topic)));
+        either!(&mut self.0, consumer => consumer.expect(topics));
     }
 
     /// Replaces the assignment; slots count from 0 in the order given.
     pub fn assign(&mut self, assigned: &[Assigned]) -> Result<(), KafkaError> {
-        self.queue.assign(&assigned.iter().map(place_of).collect::<Vec<_>>())?;
-        self.slots.clear();
-        self.partitions = Arc::from([]);
-        self.remember(assigned);
-        Ok(())
+        either!(&mut self.0, consumer => consumer.assign(assigned))
     }
 
     /// Adds partitions; their slots follow the present ones.
     pub fn assign_more(&mut self, assigned: &[Assigned]) -> Result<(), KafkaError> {
-        self.queue.assign_more(&assigned.iter().map(place_of).collect::<Vec<_>>())?;
-        self.remember(assigned);
-        Ok(())
+        either!(&mut self.0, consumer => consumer.assign_more(assigned))
     }
 
     /// Reads a slot from another place on.
     pub fn move_to(&mut self, slot: u32, offset: i64) -> Result<(), KafkaError> {
-        let partition = self.partitions[slot as usize].clone();
-        let place = Place { partition, offset, leader_epoch: -1, metadata: String::new() };
-        self.queue.unassign(std::slice::from_ref(&place))?;
-        self.queue.assign_more(std::slice::from_ref(&place))?;
-        let slot = &mut self.slots[slot as usize];
-        slot.next = offset;
-        slot.leader_epoch = -1;
-        self.forget_tokens();
-        Ok(())
+        either!(&mut self.0, consumer => consumer.move_to(slot, offset))
     }
 
     /// Reads a slot no longer.
     pub fn finish(&mut self, slot: u32) -> Result<(), KafkaError> {
-        let partition = self.partitions[slot as usize].clone();
-        self.queue.unassign(&[Place { partition, offset: -1001, leader_epoch: -1, metadata: String::new() }])?;
-        self.forget_tokens();
-        Ok(())
-    }
-
-    fn remember(&mut self, assigned: &[Assigned]) {
-        let partitions = self.partitions.iter().chain(assigned.iter().map(|a| &a.partition));
-        self.partitions = partitions.cloned().collect();
-        self.slots.extend(assigned.iter().map(|a| Slot {
-            source: a.source,
-            next: a.offset,
-            leader_epoch: a.leader_epoch,
-            end: a.end,
-            moved: false,
-        }));
-        self.forget_tokens();
-    }
-
-    fn forget_tokens(&mut self) {
-        self.tokens.clear();
-        self.last = None;
-    }
-
-    /// The partitions by slot.
-    pub fn partitions(&self) -> &Arc<[TopicPartition]> {
-        &self.partitions
+        either!(&mut self.0, consumer => consumer.finish(slot))
     }
 
     /// Whether brokers have refused the client, and nobody has taken that error yet.
     pub fn is_refused(&self) -> bool {
-        self.client.events().is_refused()
+        either!(&self.0, consumer => consumer.is_refused())
     }
 
     /// The last error that the client told, if any since the last look.
     pub fn take_error(&self) -> Option<KafkaError> {
-        self.client.events().take_error()
+        either!(&self.0, consumer => consumer.take_error())
     }
 
-    /// The group's committed offsets of these partitions, with their metadata; -1001 where there is none.
+    /// The group's committed offsets of these partitions, with their metadata; -1001 where there is none. Those that a
+    /// transaction is about to change are waited for, but not for ever: then it is what was committed before.
     pub fn committed(&self, partitions: &[TopicPartition], wait: Duration) -> Result<Vec<Place>, KafkaError> {
-        let places: Vec<_> = partitions
-            .iter()
-            .map(|partition| Place {
-                partition: partition.clone(),
-                offset: -1001,
-                leader_epoch: -1,
-                metadata: String::new(),
-            })
-            .collect();
-        if places.is_empty() {
-            return Ok(places);
+        if partitions.is_empty() {
+            return Ok(Vec::new());
         }
-        let deadline = Instant::now() + wait;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let answers = self.client.group_offsets(&self.group, &places, left.max(UNSTABLE));
-            match answers.and_then(|places| places.into_iter().collect()) {
-                // A transaction over the offsets is being ended, or their log is being read.
-                Err(error) if is_passing(&error) && left > UNSTABLE => std::thread::sleep(UNSTABLE),
-                outcome => return outcome,
-            }
-        }
+        either!(&self.0, consumer => consumer.committed(partitions, wait))
     }
 
     /// Records that are there, at most `max_rows`; waits up to `wait` for the first.
     pub fn poll(&mut self, wait: Duration, max_rows: usize) -> Polled {
-        let limit = (self.max_bytes / self.record_bytes).clamp(1, MAX_ROWS).min(max_rows.max(1));
-        let mut collecting = Collecting::default();
-        // librdkafka's batch call waits until the batch is full, so the first record is waited for alone.
-        let started = Instant::now();
-        let first = self.queue_poll(1, wait, limit, &mut collecting);
-        let waited = started.elapsed();
-        if first > 0 && limit > 1 {
-            self.queue_poll(limit - 1, FILL, limit, &mut collecting);
-        }
-        Polled { waited, ..self.finish_poll(collecting) }
-    }
-
-    fn queue_poll(&mut self, limit: usize, wait: Duration, rows: usize, collecting: &mut Collecting) -> usize {
-        let mut buffer = Resolver {
-            partitions: &self.partitions,
-            slots: &mut self.slots,
-            tokens: &mut self.tokens,
-            last: &mut self.last,
-        };
-        let messages = self.queue.poll(limit, wait);
-        let capacity = (rows, rows * self.record_bytes);
-        for message in messages.iter() {
-            buffer.take(message, capacity, collecting);
-        }
-        messages.len()
-    }
-
-    fn finish_poll(&mut self, collecting: Collecting) -> Polled {
-        let bytes: usize = collecting.columns.iter().map(Columns::bytes).sum();
-        let batches: Vec<_> = collecting.columns.into_iter().map(|columns| columns.finish(&self.partitions)).collect();
-        let rows: usize = batches.iter().map(SourceBatch::len).sum();
-        if let Some(average) = bytes.checked_div(rows) {
-            // Follows growing records at once and shrinking ones slowly: the bound is on bytes.
-            let now = average + 32;
-            self.record_bytes = now.max((self.record_bytes * 7 + now) / 8);
-        }
-        let mut positions = Vec::new();
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if std::mem::take(&mut slot.moved) {
-                positions.push((index as u32, slot.next, slot.leader_epoch));
-            }
-        }
-        Polled { batches, positions, events: collecting.events, bytes, waited: Duration::ZERO }
-    }
-}
-
-#[derive(Default)]
-struct Collecting {
-    columns: Vec<Columns>,
-    events: Vec<ConsumerEvent>,
-}
-
-impl Collecting {
-    fn columns(&mut self, source: usize, capacity: (usize, usize)) -> &mut Columns {
-        let found = self.columns.iter().position(|columns| columns.source() == source);
-        let index = found.unwrap_or_else(|| {
-            self.columns.push(Columns::with_capacity(source, capacity.0, capacity.1));
-            self.columns.len() - 1
-        });
-        &mut self.columns[index]
-    }
-}
-
-/// Finds the slot of a message and moves its position.
-struct Resolver<'a> {
-    partitions: &'a [TopicPartition],
-    slots: &'a mut [Slot],
-    tokens: &'a mut HashMap<(usize, i32), u32>,
-    last: &'a mut Option<(usize, i32, u32)>,
-}
-
-impl Resolver<'_> {
-    fn take(&mut self, message: Message<'_>, capacity: (usize, usize), collecting: &mut Collecting) {
-        if message.is_record() {
-            self.record(message, capacity, collecting);
-        } else if message.is_end() {
-            if let Some(slot) = self.slot(message) {
-                self.advance(slot, message.offset(), None);
-            }
-        } else {
-            let error = message.error();
-            let lost = matches!(error.code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation);
-            collecting.events.push(match self.slot(message) {
-                Some(slot) if lost => ConsumerEvent::PositionLost { slot, error },
-                _ => ConsumerEvent::Error(error),
-            });
-        }
-    }
-
-    fn record(&mut self, message: Message<'_>, capacity: (usize, usize), collecting: &mut Collecting) {
-        let Some(index) = self.slot(message) else { return };
-        let slot = &self.slots[index as usize];
-        // After a seek the client may still hand out what it had fetched before.
-        if message.offset() < slot.next {
-            return;
-        }
-        if let Some(end) = slot.end.filter(|end| message.offset() >= *end) {
-            self.advance(index, end, None);
-            return;
-        }
-        let columns = collecting.columns(slot.source, capacity);
-        match message.headers() {
-            None => columns.push(index, message.row()),
-            Some(headers) => columns.push_with_headers(index, message.row(), headers.iter()),
-        }
-        self.advance(index, message.offset() + 1, Some(message.leader_epoch()));
-    }
-
-    fn advance(&mut self, slot: u32, next: i64, leader_epoch: Option<i32>) {
-        let slot = &mut self.slots[slot as usize];
-        let next = slot.end.map_or(next, |end| next.min(end));
-        if next > slot.next {
-            slot.next = next;
-            slot.leader_epoch = leader_epoch.unwrap_or(slot.leader_epoch);
-            slot.moved = true;
-        }
-    }
-
-    fn slot(&mut self, message: Message<'_>) -> Option<u32> {
-        let (token, partition) = (message.topic_token(), message.partition());
-        if let Some((last_token, last_partition, slot)) = *self.last
-            && (last_token, last_partition) == (token, partition)
-        {
-            return Some(slot);
-        }
-        let slot = if let Some(slot) = self.tokens.get(&(token, partition)) {
-            *slot
-        } else {
-            let slot = self.find(&message.topic(), partition)?;
-            self.tokens.insert((token, partition), slot);
-            slot
-        };
-        *self.last = Some((token, partition, slot));
-        Some(slot)
-    }
-
-    fn find(&self, topic: &str, partition: i32) -> Option<u32> {
-        let found = self.partitions.iter().position(|p| p.partition == partition && &*p.topic == topic);
-        found.map(|slot| slot as u32)
-    }
-}
-
-/// Whether the coordinator will answer the same question in a moment.
-fn is_passing(error: &KafkaError) -> bool {
-    matches!(error.code, Code::UnstableOffsetCommit | Code::CoordinatorLoadInProgress)
-}
-
-fn place_of(assigned: &Assigned) -> Place {
-    Place {
-        partition: assigned.partition.clone(),
-        offset: assigned.offset,
-        leader_epoch: assigned.leader_epoch,
-        metadata: String::new(),
+        either!(&mut self.0, consumer => consumer.poll(wait, max_rows))
     }
 }

@@ -18,7 +18,7 @@ pub mod secrets;
 pub mod wire;
 
 pub use admin::Admin;
-pub use config::ClientConfig;
+pub use config::{ClientConfig, KafkaClient};
 pub use consumer::{Assigned, Consumer, ConsumerEvent, Polled};
 pub use error::{Class, Code, KafkaError};
 pub use native::admin::{DescribedTopic, Isolation, NewTopic, OffsetSpec, TopicDescription};

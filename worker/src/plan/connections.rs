@@ -27,6 +27,7 @@ pub(super) fn compile(context: &mut Context<'_>, spec: &PipelineSpec) -> Vec<Con
         Connection {
             name: connection.name.clone().unwrap_or_else(|| UNNAMED.to_owned()),
             bootstrap_servers: kafka.bootstrap_servers,
+            client: kafka.client,
             tls: kafka.tls.map(tls),
             sasl: kafka.sasl.map(sasl),
             properties: kafka.properties,

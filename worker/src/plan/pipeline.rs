@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use millstream_crds::kafka::{Compression, SaslMechanism};
+pub use millstream_crds::kafka::{Compression, KafkaClient, SaslMechanism};
 pub use millstream_crds::pipeline::{Delivery, Mode, OnDataLoss};
 
 use crate::operators::Chain;
@@ -98,11 +98,13 @@ pub struct Connection {
     pub name: String,
     /// `host:port,…`.
     pub bootstrap_servers: String,
+    /// Who reads.
+    pub client: KafkaClient,
     /// TLS.
     pub tls: Option<Tls>,
     /// SASL.
     pub sasl: Option<Sasl>,
-    /// librdkafka properties, checked against the allow-list.
+    /// Properties by librdkafka's names, checked against the allow-list.
     pub properties: BTreeMap<String, String>,
 }
 

@@ -215,11 +215,20 @@ struct Origin {
     metrics: Arc<Metrics>,
 }
 
+/// Which client reads is a matter of processor time, so nobody should have to guess.
+fn tell_client(config: &ClientConfig) {
+    if let Some(property) = config.librdkafkas() {
+        let connection = &config.connection;
+        tracing::info!("connection `{connection}` is read through librdkafka: only that knows `{property}`");
+    }
+}
+
 impl Origin {
     fn read(&self) -> Result<Vec<ClientConfig>, String> {
         let read = |connection: &Connection| {
             ClientConfig::resolve(connection, &self.secrets)
                 .map(|config| config.in_rack(self.rack.as_deref()))
+                .inspect(tell_client)
                 .map_err(|error| format!("connection `{}`: {error}", connection.name))
         };
         self.connections.iter().map(read).collect()
@@ -306,7 +315,7 @@ mod tests {
 
     use super::*;
     use crate::kafka::Code;
-    use crate::plan::pipeline::{Sasl, SaslMechanism, SecretKey, Tls};
+    use crate::plan::pipeline::{KafkaClient, Sasl, SaslMechanism, SecretKey, Tls};
 
     /// Port 9 discards: nobody listens there, and nothing depends on it.
     fn rotation(folder: &Path) -> Rotation {
@@ -315,6 +324,7 @@ mod tests {
         let connection = Connection {
             name: "main".into(),
             bootstrap_servers: "127.0.0.1:9".into(),
+            client: KafkaClient::Wire,
             tls: None,
             sasl: Some(sasl),
             properties: std::collections::BTreeMap::new(),

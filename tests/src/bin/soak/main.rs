@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use millstream::fault::POINTS;
+use millstream::kafka::KafkaClient;
 use millstream_tests::chaos::{self, Options, Report};
 use millstream_tests::cluster::{Cluster, Settings};
 use millstream_tests::suite::Case;
@@ -49,6 +50,9 @@ struct Arguments {
     /// With --cluster: leave everything as it is when a round fails, to be looked at.
     #[arg(long, requires = "cluster")]
     keep: bool,
+    /// Read through librdkafka; not with --cluster. Rounds are noted in `soak-librdkafka.jsonl` then.
+    #[arg(long, conflicts_with = "cluster")]
+    librdkafka: bool,
     /// Where rounds are noted (`soak.jsonl`, `cluster.jsonl`), and logs of a failed one are kept.
     #[arg(long, default_value = "target/soak")]
     directory: PathBuf,
@@ -113,7 +117,8 @@ fn main() -> Result<()> {
     if arguments.cluster {
         return pods::soak(&arguments);
     }
-    let notes = arguments.directory.join("soak.jsonl");
+    let notes = if arguments.librdkafka { "soak-librdkafka.jsonl" } else { "soak.jsonl" };
+    let notes = arguments.directory.join(notes);
     let mut rounds: Vec<Round> = noted(&notes)?;
     println!("{HEAD}");
     for round in &rounds {
@@ -151,7 +156,8 @@ fn run(arguments: &Arguments, seed: u64) -> Result<Round> {
     fs::create_dir_all(&logs)?;
     let case = Case::new("soak", &cluster, &logs)?;
     let faults = chaos::plan(POINTS, arguments.round, &mut StdRng::seed_from_u64(seed));
-    let options = Options { records: arguments.records, faults, seed };
+    let client = if arguments.librdkafka { KafkaClient::Librdkafka } else { KafkaClient::Wire };
+    let options = Options { records: arguments.records, faults, seed, client };
     match chaos::run(&case, &options) {
         Ok(report) => {
             fs::remove_dir_all(&logs)?;

@@ -1,7 +1,7 @@
 //! `millstream demo`: the whole main job with nothing installed.
 //!
 //! An embedded broker, sample records, an example's manifest, and the same loop that `run` uses, in one process. What
-//! is replaced in the manifest is only the brokers' address and the time between two checkpoints.
+//! is replaced in the manifest is only the brokers' address, the client, and the time between two checkpoints.
 
 mod examples;
 mod report;
@@ -20,7 +20,7 @@ use super::terminal::Output;
 use super::test::{PipelineTest, Record};
 use super::{Exit, Failure, logging, test};
 use crate::kafka::mock::{MockBroker, MockReader, PlainRecord};
-use crate::plan::pipeline::{ErrorPolicy, Source, Topics, state_topic};
+use crate::plan::pipeline::{ErrorPolicy, KafkaClient, Source, Topics, state_topic};
 use crate::plan::{self, CompiledPipeline, manifest};
 use crate::shard::{Outcome, RunOptions, SecretStore};
 
@@ -86,6 +86,8 @@ impl Demo {
         let broker = MockBroker::start(&topics(&pipeline))?;
         for connection in &mut pipeline.connections {
             connection.bootstrap_servers = broker.bootstrap_servers();
+            // The embedded broker is librdkafka's, and older than what the wire's client speaks.
+            connection.client = KafkaClient::Librdkafka;
         }
         pipeline.checkpoint_interval = CHECKPOINT;
         let mut report = Report::of(&pipeline);

@@ -1,6 +1,6 @@
 //! Questions about topics, making and deleting them.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int};
 use std::ptr;
 use std::time::Duration;
 
@@ -225,6 +225,7 @@ impl Client {
         &self,
         group: &str,
         places: &[Place],
+        stable: bool,
         wait: Duration,
     ) -> Result<Vec<Result<Place, KafkaError>>, KafkaError> {
         let doing = "read the group's offsets";
@@ -232,7 +233,10 @@ impl Client {
         let list = List::of(places.iter());
         // SAFETY: the request copies name and list, is copied by the call, and destroyed afterwards.
         unsafe {
-            super::check_error(doing, rd::rd_kafka_AdminOptions_set_require_stable_offsets(call.options, 1))?;
+            super::check_error(
+                doing,
+                rd::rd_kafka_AdminOptions_set_require_stable_offsets(call.options, c_int::from(stable)),
+            )?;
             let mut request = rd::rd_kafka_ListConsumerGroupOffsets_new(c_string(group).as_ptr(), list.0);
             rd::rd_kafka_ListConsumerGroupOffsets(self.handle, &raw mut request, 1, call.options, call.queue);
             rd::rd_kafka_ListConsumerGroupOffsets_destroy(request);

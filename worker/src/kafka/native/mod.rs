@@ -17,6 +17,7 @@
 pub(super) mod admin;
 pub(super) mod client;
 pub(super) mod closing;
+pub(super) mod consumer;
 mod keeper;
 pub(super) mod list;
 pub(super) mod messages;

@@ -61,13 +61,31 @@ pub trait Api: Request<Response: std::fmt::Debug> {
 #[derive(Clone, Copy, Debug)]
 pub struct Parts(&'static [Shape]);
 
-/// A request as it goes over the wire, with its length in front.
-pub fn encode<R: Api>(request: &R, correlation: i32, client: &StrBytes) -> Result<Bytes, CodecError> {
+/// A request as it goes over the wire, with its length in front. Its number is set when it is sent.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Which request.
+    pub api: ApiKey,
+    bytes: BytesMut,
+}
+
+/// Where the number stands, behind the length, the request's key and its version.
+const NUMBER: std::ops::Range<usize> = 8..12;
+
+impl Frame {
+    /// The bytes, with the number by which its answer will be known.
+    pub fn numbered(mut self, number: i32) -> Bytes {
+        self.bytes[NUMBER].copy_from_slice(&number.to_be_bytes());
+        self.bytes.freeze()
+    }
+}
+
+/// A request as it goes over the wire.
+pub fn encode<R: Api>(request: &R, client: &StrBytes) -> Result<Frame, CodecError> {
     let failed = |found: String| CodecError::Encode { api: R::API, version: R::VERSION, found };
     let header = RequestHeader::default()
         .with_request_api_key(R::API as i16)
         .with_request_api_version(R::VERSION)
-        .with_correlation_id(correlation)
         .with_client_id(Some(client.clone()));
     let mut out = BytesMut::with_capacity(256);
     out.put_i32(0);
@@ -77,7 +95,7 @@ pub fn encode<R: Api>(request: &R, correlation: i32, client: &StrBytes) -> Resul
         .map_err(|error| failed(error.to_string()))?;
     let length = i32::try_from(out.len() - 4).map_err(|error| failed(error.to_string()))?;
     out[..4].copy_from_slice(&length.to_be_bytes());
-    Ok(out.freeze())
+    Ok(Frame { api: R::API, bytes: out })
 }
 
 /// A response, from what follows the correlation id. Its records, if it has any, are not copied.

@@ -9,6 +9,8 @@
 //! A broker answers the requests of one connection in their order; an answer with another number ends the connection.
 //! Frames are bounded before anything is allocated for them. All waiting has a deadline.
 
+#[cfg(test)]
+pub(super) mod fake;
 mod handshake;
 mod stream;
 #[cfg(test)]
@@ -16,17 +18,18 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 
 pub use handshake::{Handshake, HandshakeError, Ready, Step};
 pub use stream::{Stream, Tls, TlsError};
 
-use super::api::{self, Api, CodecError};
-use super::fetch::Endpoint;
+use super::api::{self, Api, CodecError, Frame};
+use super::cluster::Endpoint;
 use super::sasl::Login;
 
 /// Why a connection ended or never began.
@@ -107,10 +110,16 @@ impl Calls {
 
     /// The next request's frame, with its length.
     pub fn request<R: Api>(&mut self, request: &R) -> Result<Bytes, CodecError> {
-        let frame = api::encode(request, self.next, &self.client)?;
-        self.under_way.push_back((self.next, R::API));
+        let frame = api::encode(request, &self.client)?;
+        Ok(self.send(frame))
+    }
+
+    /// The same of a request that was written before.
+    pub fn send(&mut self, frame: Frame) -> Bytes {
+        let number = self.next;
         self.next = self.next.wrapping_add(1);
-        Ok(frame)
+        self.under_way.push_back((number, frame.api));
+        frame.numbered(number)
     }
 
     /// Which request a frame, without its length, answers, and the answer: for [`api::decode`].
@@ -199,24 +208,34 @@ pub struct Connection {
     stream: Stream,
     calls: Calls,
     frames: Frames,
-    /// When the broker will end the connection, because the login is too old.
-    pub ends: Option<Instant>,
+    // What the socket did not take yet.
+    outgoing: BytesMut,
+    /// When to connect anew, before the broker ends the connection because the login is too old.
+    pub renewal: Option<Instant>,
 }
+
+/// The share of a login's life after which another is due: what Kafka's own client does, at the earliest.
+const RENEWAL: f64 = 0.85;
 
 impl Connection {
     /// Connects, encrypts, logs in; within `wait`.
     pub fn open(endpoint: &Endpoint, options: &Options, wait: Duration) -> Result<Self, ConnectionError> {
         let deadline = Instant::now() + wait;
         let stream = Stream::connect(endpoint, options.tls.as_ref(), wait)?;
-        let mut connection =
-            Self { stream, calls: Calls::new(&options.client), frames: Frames::new(options.frame), ends: None };
+        let mut connection = Self {
+            stream,
+            calls: Calls::new(&options.client),
+            frames: Frames::new(options.frame),
+            outgoing: BytesMut::new(),
+            renewal: None,
+        };
         let mut handshake = Handshake::new(options.login.clone());
         let mut step = handshake.begin(&mut connection.calls)?;
         loop {
             match step {
                 Step::Send(frame) => connection.write(&frame, wait)?,
                 Step::Ready(ready) => {
-                    connection.ends = ready.session.map(|session| Instant::now() + session);
+                    connection.renewal = ready.session.map(|session| Instant::now() + session.mul_f64(RENEWAL));
                     return Ok(connection);
                 }
             }
@@ -245,9 +264,44 @@ impl Connection {
         Ok(api::decode::<R>(answer)?)
     }
 
-    /// What ends waiting on another thread: the connection is of no use afterwards.
-    pub fn closer(&self) -> io::Result<std::net::TcpStream> {
-        self.stream.socket().try_clone()
+    /// From now on nothing waits: then [`Self::push`], [`Self::flush`] and [`Self::pull`] are the calls to use.
+    pub fn set_nonblocking(&mut self) -> io::Result<()> {
+        self.stream.socket().set_nonblocking(true)
+    }
+
+    /// Sends a request, as far as the socket takes it; `flush` sends the rest. Whether nothing is left.
+    pub fn push(&mut self, frame: Frame) -> io::Result<bool> {
+        let bytes = self.calls.send(frame);
+        self.outgoing.extend_from_slice(&bytes);
+        self.flush()
+    }
+
+    /// Sends what is left, as far as the socket takes it. Whether nothing is left.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        while !self.outgoing.is_empty() {
+            match self.stream.write(&self.outgoing) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.outgoing.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        match self.stream.flush() {
+            Err(error) if is_late(&error) => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+
+    /// The next answer, and to which request, if it has arrived. For [`api::decode`].
+    pub fn pull(&mut self) -> Result<Option<(ApiKey, Bytes)>, ConnectionError> {
+        let Some(frame) = self.frames.next(&mut self.stream)? else { return Ok(None) };
+        Ok(Some(self.calls.answer(frame)?))
+    }
+
+    /// The socket, to be waited for.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.stream.socket().as_fd()
     }
 
     fn frame(&mut self, wait: Duration) -> Result<Option<Bytes>, ConnectionError> {

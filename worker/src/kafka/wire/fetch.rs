@@ -17,8 +17,6 @@
 //!
 //! **Assumptions.** The caller carries out actions and reports each one's end; it calls `poll` again and again.
 
-mod backoff;
-mod cluster;
 mod event;
 mod slot;
 #[cfg(test)]
@@ -34,14 +32,13 @@ use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
-pub use cluster::Endpoint;
 pub use event::{FetchError, FetchEvent, Lost};
 
+use super::backoff::Backoff;
 use super::batch::{Decompressor, Position, Room, Target};
+use super::cluster::{Cluster, Endpoint, Leader};
 use crate::kafka::columns::Columns;
 use crate::records::{SourceBatch, TopicPartition};
-use backoff::Backoff;
-use cluster::{Cluster, Leader};
 use slot::Slot;
 
 /// Committed records only.
@@ -60,6 +57,8 @@ const MALFORMED: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// How long a broker may wait for records.
     pub max_wait: Duration,
+    /// The bytes that it waits for.
+    pub least: usize,
     /// The bytes that may wait to be handed out, together with what was asked for.
     pub prefetch: usize,
     /// The bytes of one response.
@@ -78,6 +77,7 @@ impl Settings {
         let prefetch = prefetch.clamp(1 << 20, 1 << 30);
         Self {
             max_wait: Duration::from_millis(200),
+            least: 1,
             prefetch,
             // Half of it, so that one response is on its way while another is read.
             response: prefetch / 2,
@@ -139,6 +139,8 @@ impl Fetched {
 #[derive(Debug, Default)]
 struct Broker {
     request: Option<UnderWay>,
+    // The number of its last request among all.
+    asked: u64,
     backoff: Backoff,
 }
 
@@ -166,6 +168,7 @@ pub struct Fetcher {
     decompressor: Decompressor,
     events: Vec<FetchEvent>,
     requests: u64,
+    asked: u64,
     // The slot that the next poll begins with.
     turn: usize,
 }
@@ -182,6 +185,7 @@ impl Fetcher {
             decompressor: Decompressor::new(settings.batch.min(MOST_BYTES)),
             events: Vec::new(),
             requests: 0,
+            asked: 0,
             turn: 0,
         }
     }
@@ -230,6 +234,11 @@ impl Fetcher {
         self.cluster.endpoint(node)
     }
 
+    /// What is known of the cluster.
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// The bytes that wait to be handed out.
     pub fn buffered(&self) -> usize {
         self.slots.iter().map(Slot::bytes).sum()
@@ -254,7 +263,6 @@ impl Fetcher {
     }
 
     fn next_fetch(&mut self, now: Instant) -> Option<Action> {
-        let free = self.free()?;
         let mut wanted: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
         let share = self.settings.partition.max(self.settings.prefetch / self.slots.len().max(1));
         for (index, (slot, partition)) in self.slots.iter().zip(&*self.partitions).enumerate() {
@@ -269,25 +277,30 @@ impl Fetcher {
                 }
             }
         }
-        let (node, mut asked) = wanted.into_iter().find(|(node, _)| {
-            self.brokers.get(node).is_none_or(|broker| broker.request.is_none() && broker.backoff.is_over(now))
-        })?;
+        let bytes = self.free(wanted.keys())?;
+        // Who was asked longest ago comes first: else brokers with nothing to give would take others' room for ever.
+        let is_free = |broker: Option<&Broker>| broker.is_none_or(|b| b.request.is_none() && b.backoff.is_over(now));
+        let free = wanted.into_iter().filter(|(node, _)| is_free(self.brokers.get(node)));
+        let (node, mut asked) = free.min_by_key(|(node, _)| self.brokers.get(node).map_or(0, |broker| broker.asked))?;
         asked.sort_by_key(|asked| self.slots[asked.slot].served);
-        let bytes = free.min(self.settings.response);
         let request = self.request(&asked, bytes);
         for asked in &asked {
             self.slots[asked.slot].asked();
         }
-        self.brokers.entry(node).or_default().request = Some(UnderWay { asked, bytes });
+        self.asked += 1;
+        let broker = self.brokers.entry(node).or_default();
+        (broker.request, broker.asked) = (Some(UnderWay { asked, bytes }), self.asked);
         Some(Action::Fetch { node, request })
     }
 
-    /// What may be asked for. None if it is not worth a request.
-    fn free(&self) -> Option<usize> {
-        let under_way: usize =
-            self.brokers.values().filter_map(|broker| broker.request.as_ref()).map(|r| r.bytes).sum();
-        let free = self.settings.prefetch.saturating_sub(self.buffered() + under_way);
-        (free >= self.settings.partition).then_some(free)
+    /// What may be asked of one broker, where others are asked, too. None if it is not worth a request.
+    fn free<'a>(&'a self, wanted: impl Iterator<Item = &'a i32>) -> Option<usize> {
+        let under_way = self.brokers.iter().filter_map(|(node, broker)| Some((node, broker.request.as_ref()?)));
+        let taken: usize = under_way.clone().map(|(_, request)| request.bytes).sum();
+        let brokers: BTreeSet<&i32> = under_way.map(|(node, _)| node).chain(wanted).collect();
+        let share = self.settings.prefetch / brokers.len().max(1);
+        let free = self.settings.prefetch.saturating_sub(self.buffered() + taken);
+        (free >= self.settings.partition.min(share)).then(|| free.min(share).min(self.settings.response))
     }
 
     fn request(&self, asked: &[Asked], bytes: usize) -> FetchRequest {
@@ -308,7 +321,7 @@ impl Fetcher {
         FetchRequest::default()
             .with_replica_id(BrokerId(-1))
             .with_max_wait_ms(i32::try_from(self.settings.max_wait.as_millis()).unwrap_or(i32::MAX))
-            .with_min_bytes(1)
+            .with_min_bytes(i32::try_from(self.settings.least).unwrap_or(i32::MAX))
             .with_max_bytes(i32::try_from(bytes).unwrap_or(i32::MAX))
             .with_isolation_level(READ_COMMITTED)
             .with_session_epoch(NO_SESSION)

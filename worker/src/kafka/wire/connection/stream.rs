@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, Serv
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::ConnectionError;
-use crate::kafka::wire::fetch::Endpoint;
+use crate::kafka::wire::cluster::Endpoint;
 
 /// Why TLS cannot be set up. Never contains a secret.
 #[derive(Debug, thiserror::Error)]

@@ -2,20 +2,18 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, MetadataResponse, SaslAuthenticateRequest,
     SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 use proptest::prelude::*;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivateKeyDer;
 
+use super::fake::{self, Conduct, answer, versions};
 use super::*;
 use crate::kafka::wire::sasl::Mechanism;
 
@@ -23,33 +21,6 @@ const WAIT: Duration = Duration::from_secs(20);
 
 fn login(mechanism: Mechanism) -> Login {
     Login::new(mechanism, "user".to_owned(), "pencil".to_owned())
-}
-
-/// The answer to a request's frame, without its length.
-fn answer<R: Api>(request: &[u8], response: &R::Response) -> Bytes {
-    let mut out = BytesMut::new();
-    out.put_slice(&request[8..12]);
-    if R::Response::header_version(R::VERSION) > 0 {
-        out.put_u8(0);
-    }
-    response.encode(&mut out, R::VERSION).unwrap();
-    out.freeze()
-}
-
-/// What a broker with these versions of Fetch says.
-fn versions(fetch: (i16, i16)) -> ApiVersionsResponse {
-    let version = |api, least, most| {
-        ApiVersion::default().with_api_key(api as i16).with_min_version(least).with_max_version(most)
-    };
-    let keys = vec![
-        version(ApiKey::Fetch, fetch.0, fetch.1),
-        version(ApiKey::Metadata, 0, 13),
-        version(ApiKey::FindCoordinator, 0, 6),
-        version(ApiKey::OffsetFetch, 1, 9),
-        version(ApiKey::SaslHandshake, 0, 1),
-        version(ApiKey::SaslAuthenticate, 0, 2),
-    ];
-    ApiVersionsResponse::default().with_api_keys(keys)
 }
 
 fn sent(step: Step) -> Bytes {
@@ -249,60 +220,15 @@ fn a_frame_beyond_its_bound_is_refused_before_it_is_allocated() {
     assert!(matches!(negative, Err(ConnectionError::Frame { length: -1, .. })));
 }
 
-/// A broker for one connection, which answers the handshake and then everything with empty metadata.
-fn broker(tls: Option<Arc<rustls::ServerConfig>>) -> (Endpoint, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let thread = std::thread::spawn(move || {
-        let (socket, _) = listener.accept().unwrap();
-        match tls {
-            None => serve(socket),
-            Some(config) => {
-                serve(rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), socket));
-            }
-        }
-    });
-    (Endpoint { host: "localhost".to_owned(), port }, thread)
-}
-
-fn serve(mut stream: impl Read + Write) {
-    let mut frames = Frames::new(10_000);
-    while let Ok(Some(request)) = frames.next(&mut stream) {
-        let request = [&[0; 4], &request[..]].concat();
-        let response = match i16::from_be_bytes([request[4], request[5]]) {
-            18 => answer::<ApiVersionsRequest>(&request, &versions((4, 17))),
-            17 => answer::<SaslHandshakeRequest>(&request, &SaslHandshakeResponse::default()),
-            36 => {
-                let mut body = Bytes::from(request.clone()).slice(12..);
-                // The client's name and the header's tags come before the request.
-                let name = body.get_i16() as usize;
-                body.advance(name + 1);
-                let asked = SaslAuthenticateRequest::decode(&mut body, 2).unwrap();
-                let good = asked.auth_bytes == b"\0user\0pencil"[..];
-                let code = if good { 0 } else { ResponseError::SaslAuthenticationFailed.code() };
-                answer::<SaslAuthenticateRequest>(&request, &SaslAuthenticateResponse::default().with_error_code(code))
-            }
-            _ => answer::<MetadataRequest>(&request, &MetadataResponse::default().with_throttle_time_ms(7)),
-        };
-        let mut frame = BytesMut::new();
-        frame.put_i32(response.len() as i32);
-        frame.put_slice(&response);
-        // The client may be gone.
-        if stream.write_all(&frame).and_then(|()| stream.flush()).is_err() {
-            return;
-        }
-    }
-}
-
 fn options(tls: Option<Tls>, login: Option<Login>) -> Options {
     Options { client: "test".to_owned(), tls, login, frame: 10_000 }
 }
 
 #[test]
 fn a_connection_asks_and_is_answered() {
-    let (endpoint, thread) = broker(None);
+    let endpoint = fake::broker(Conduct::Answers).endpoint;
     let mut connection = Connection::open(&endpoint, &options(None, Some(login(Mechanism::Plain))), WAIT).unwrap();
-    assert!(connection.ends.is_none());
+    assert!(connection.renewal.is_none());
     assert_eq!(connection.call(&MetadataRequest::default(), WAIT).unwrap().throttle_time_ms, 7);
     assert!(connection.receive(Duration::from_millis(5)).unwrap().is_none(), "nothing was asked");
     // Two under way.
@@ -310,10 +236,6 @@ fn a_connection_asks_and_is_answered() {
     connection.send(&MetadataRequest::default(), WAIT).unwrap();
     assert_eq!(connection.receive(WAIT).unwrap().unwrap().0, ApiKey::Metadata);
     assert_eq!(connection.receive(WAIT).unwrap().unwrap().0, ApiKey::Metadata);
-    // What another thread ends.
-    connection.closer().unwrap().shutdown(std::net::Shutdown::Both).unwrap();
-    assert!(matches!(connection.receive(WAIT), Err(ConnectionError::Broken(_))));
-    thread.join().unwrap();
 }
 
 #[test]
@@ -328,27 +250,24 @@ fn tls_is_checked_against_the_connections_ca() {
         .unwrap();
     let config = Arc::new(config);
     let tls = Tls::new(Some(&cert.pem()), None).unwrap();
-    let (endpoint, thread) = broker(Some(Arc::clone(&config)));
+    let endpoint = fake::start(Some(Arc::clone(&config)), Conduct::Answers).endpoint;
     let mut connection =
         Connection::open(&endpoint, &options(Some(tls.clone()), Some(login(Mechanism::Plain))), WAIT).unwrap();
     assert_eq!(connection.call(&MetadataRequest::default(), WAIT).unwrap().throttle_time_ms, 7);
     assert!(connection.receive(Duration::from_millis(5)).unwrap().is_none());
     drop(connection);
-    thread.join().unwrap();
 
     let other = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let wrong = Tls::new(Some(&other.cert.pem()), Some((&other.cert.pem(), &other.signing_key.serialize_pem())));
-    let (endpoint, thread) = broker(Some(Arc::clone(&config)));
+    let endpoint = fake::start(Some(Arc::clone(&config)), Conduct::Answers).endpoint;
     let error = Connection::open(&endpoint, &options(Some(wrong.unwrap()), None), WAIT).unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
-    thread.join().unwrap();
 
     // By its address, which the certificate is not for.
-    let (endpoint, thread) = broker(Some(config));
+    let endpoint = fake::start(Some(config), Conduct::Answers).endpoint;
     let endpoint = Endpoint { host: "127.0.0.1".to_owned(), ..endpoint };
     let error = Connection::open(&endpoint, &options(Some(tls), None), WAIT).unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
-    thread.join().unwrap();
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::Instant;
 use kafka_protocol::messages::fetch_request::FetchPartition;
 use kafka_protocol::messages::fetch_response::PartitionData;
 
-use super::backoff::Backoff;
-use super::cluster::Leader;
+use crate::kafka::wire::backoff::Backoff;
 use crate::kafka::wire::batch::{Aborted, Position, Records};
+use crate::kafka::wire::cluster::Leader;
 
 /// A partition, what was fetched of it, and what is known of it.
 #[derive(Debug)]

@@ -29,6 +29,7 @@ fn reading(topic: &str, partition: i32, offset: i64) -> Reading {
 
 fn settings() -> Settings {
     Settings {
+        least: 1,
         max_wait: Duration::from_millis(50),
         prefetch: 4000,
         response: 2000,
@@ -138,7 +139,7 @@ fn records_come_after_metadata_and_the_next_request_continues_before_they_are_po
     assert_eq!(fetcher.endpoint(2), Some(&Endpoint { host: "broker-2".to_owned(), port: 9092 }));
 
     let Some(Action::Fetch { node: 2, request }) = fetcher.next(now) else { panic!("then a fetch") };
-    let bytes = api::encode(&request, 1, &StrBytes::from_static_str("test")).unwrap();
+    let bytes = api::encode(&request, &StrBytes::from_static_str("test")).unwrap().numbered(1);
     assert_eq!(bytes[4..8], [0, 1, 0, 12], "a request Fetch, version 12");
     assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (50, 1, 2000));
     assert_eq!((request.isolation_level, request.session_id, request.session_epoch), (1, 0, -1));
@@ -249,6 +250,31 @@ fn what_waits_is_bounded_and_polling_makes_room() {
     assert_eq!(fetcher.poll(now, Room { rows: 1, bytes: 1 << 20 }).bytes, 900);
     assert_eq!(fetcher.poll(now, Room { rows: 9, bytes: 1 }).bytes, 900, "at least a record");
     assert!(fetcher.next(now).is_some(), "there is room again");
+}
+
+#[test]
+fn brokers_with_nothing_to_give_do_not_take_the_others_room() {
+    let mut fetcher = Fetcher::new(settings());
+    let mut now = Instant::now();
+    fetcher.assign(&[reading("t", 0, 0), reading("t", 1, 0), reading("t", 2, 0)]);
+    assert!(matches!(fetcher.next(now), Some(Action::Metadata(_))));
+    fetcher.metadata(now, &metadata(&[("t", 0, 1, 0), ("t", 1, 2, 0), ("t", 2, 3, 0)]));
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        let mut round = Vec::new();
+        while let Some(Action::Fetch { node, request }) = fetcher.next(now) {
+            round.push((node, request.topics[0].partitions[0].partition, request.max_bytes));
+        }
+        now += Duration::from_millis(50);
+        for (node, partition, _) in &round {
+            fetcher.fetched(now, *node, response("t", vec![data(*partition, &[])]));
+        }
+        asked.extend(round);
+    }
+    for node in 1..=3 {
+        assert!(asked.iter().filter(|(asked, ..)| *asked == node).count() >= 5, "{asked:?}");
+    }
+    assert!(asked.iter().all(|(_, _, bytes)| (1000..=2000).contains(bytes)), "{asked:?}");
 }
 
 #[test]

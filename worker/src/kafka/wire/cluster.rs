@@ -57,6 +57,10 @@ impl Cluster {
         self.endpoints.get(&node)
     }
 
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (i32, &Endpoint)> {
+        self.endpoints.iter().map(|(node, endpoint)| (*node, endpoint))
+    }
+
     pub(super) fn leader(&self, topic: &str, partition: i32) -> Option<Leader> {
         let (node, epoch) = self.topics.get(topic)?.leaders.get(&partition)?;
         node.map(|node| Leader { node, epoch: *epoch })
