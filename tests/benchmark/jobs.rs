@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use millstream::kafka::KafkaClient;
 
 /// Partitions of every topic.
 pub const PARTITIONS: i32 = 4;
@@ -12,6 +13,41 @@ pub const PARTITIONS: i32 = 4;
 pub const LINES: &str = "lines";
 /// The input of JSON objects.
 pub const READINGS: &str = "readings";
+
+/// What is measured: a job, and who reads for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The job.
+    pub job: Job,
+    /// Who reads.
+    pub client: KafkaClient,
+}
+
+impl Subject {
+    /// The loop alone.
+    pub const LOOP: Self = Self { job: Job::Loop, client: KafkaClient::Librdkafka };
+
+    /// The loop, which is first so that each round has its own bar, and all other jobs with both clients.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let jobs = Job::ALL.into_iter().filter(|job| *job != Job::Loop);
+        let both = |job| [KafkaClient::Wire, KafkaClient::Librdkafka].map(|client| Self { job, client });
+        std::iter::once(Self::LOOP).chain(jobs.flat_map(both))
+    }
+
+    /// The name in results.
+    pub fn name(self) -> String {
+        match (self.job, self.client) {
+            (Job::Loop, _) | (_, KafkaClient::Wire) => self.job.name().to_owned(),
+            (job, KafkaClient::Librdkafka) => format!("{}, librdkafka", job.name()),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
 
 /// A job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +65,7 @@ pub enum Job {
 }
 
 impl Job {
-    /// All jobs; the loop is first, so that each round has its own bar.
+    /// All jobs.
     pub const ALL: [Self; 5] = [Self::Loop, Self::PassThrough, Self::UpperCase, Self::CsvField, Self::Json];
 
     /// The name in results.
@@ -67,12 +103,6 @@ impl Job {
             Self::CsvField => (CSV, FIELD, "{type: Raw}"),
             Self::Json => (JSON, HOT, "{type: Json}"),
         }
-    }
-}
-
-impl fmt::Display for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -117,8 +147,8 @@ const HOT: &str = "
 pub struct Pipeline<'a> {
     /// Names it and its topics in Kafka.
     pub name: &'a str,
-    /// What it does.
-    pub job: Job,
+    /// What it does, and who reads.
+    pub subject: Subject,
     /// The brokers.
     pub bootstrap: &'a str,
     /// The topic it reads.
@@ -143,14 +173,15 @@ impl Pipeline<'_> {
 
     fn manifest(&self) -> String {
         let Self { name, bootstrap, input, output, mode, shards, checkpoint, .. } = self;
-        let (source, transforms, sink) = self.job.chain();
+        let (source, transforms, sink) = self.subject.job.chain();
+        let client = self.subject.client;
         format!(
             "apiVersion: millstream.dev/v1alpha1
 kind: Pipeline
 metadata: {{name: {name}}}
 spec:
   connections:
-    - kafka: {{bootstrapServers: \"{bootstrap}\"}}
+    - kafka: {{bootstrapServers: \"{bootstrap}\", client: {client:?}}}
   sources:
     - name: in
       kafka: {{topics: [{input}], startFrom: {{position: Earliest}}}}

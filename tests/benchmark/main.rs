@@ -23,7 +23,7 @@ use millstream_tests::cluster::{Cluster, Settings};
 use millstream_tests::pipeline::{DONE, Run as Program};
 use millstream_tests::process::Process;
 
-use jobs::{Job, PARTITIONS, Pipeline};
+use jobs::{Job, PARTITIONS, Pipeline, Subject};
 use measure::{Cost, Ends};
 use results::Run;
 
@@ -72,17 +72,17 @@ fn main() -> Result<()> {
 
 fn measure_all(arguments: &Arguments) -> Result<()> {
     let done = results::read(&arguments.results)?;
-    let is_done = |job: Job, round: u32| {
-        done.iter().any(|run| run.job == job.name() && run.round == round && run.records == arguments.records)
+    let is_done = |subject: Subject, round: u32| {
+        done.iter().any(|run| run.job == subject.name() && run.round == round && run.records == arguments.records)
     };
-    let rounds = (1..=arguments.rounds).flat_map(|round| Job::ALL.map(|job| (round, job)));
-    let todo: Vec<_> = rounds.filter(|(round, job)| !is_done(*job, *round)).collect();
+    let rounds = (1..=arguments.rounds).flat_map(|round| Subject::all().map(move |subject| (round, subject)));
+    let todo: Vec<_> = rounds.filter(|(round, subject)| !is_done(*subject, *round)).collect();
     if todo.is_empty() {
         return Ok(());
     }
     let bench = Bench::start(arguments.records)?;
-    for (round, job) in todo {
-        let run = bench.run(job, round).with_context(|| format!("{job}, round {round}"))?;
+    for (round, subject) in todo {
+        let run = bench.run(subject, round).with_context(|| format!("{subject}, round {round}"))?;
         println!("{}", serde_json::to_string(&run)?);
         results::append(&arguments.results, &run)?;
     }
@@ -105,20 +105,21 @@ impl Bench {
     }
 
     /// Runs a job, and checks what it has written.
-    fn run(&self, job: Job, round: u32) -> Result<Run> {
-        let output = format!("{}-{round}", job.name().to_lowercase().replace(' ', "-"));
+    fn run(&self, subject: Subject, round: u32) -> Result<Run> {
+        let Subject { job, .. } = subject;
+        let output = format!("{}-{round}", subject.name().to_lowercase().replace(", ", "-").replace(' ', "-"));
         self.client.create_topic(&output, PARTITIONS, &[])?;
         let load = load()?;
         let cost = match job {
             Job::Loop => self.run_loop(&output),
-            _ => self.run_millstream(job, &output),
+            _ => self.run_millstream(subject, &output),
         }?;
         let count = measure::count(&self.cluster.bootstrap(), &output)?;
         let expected =
             if job == Job::Json { self.records * 2 / 5..self.records * 3 / 5 } else { self.records..self.records + 1 };
         ensure!(expected.contains(&count), "{count} records in the output, not {expected:?}");
         self.client.delete_topic(&output)?;
-        Ok(Run::new(job, round, self.records, count, load, &cost))
+        Ok(Run::new(subject, round, self.records, count, load, &cost))
     }
 
     fn run_loop(&self, output: &str) -> Result<Cost> {
@@ -133,14 +134,14 @@ impl Bench {
         Ok(cost)
     }
 
-    fn run_millstream(&self, job: Job, output: &str) -> Result<Cost> {
+    fn run_millstream(&self, subject: Subject, output: &str) -> Result<Cost> {
         let bootstrap = self.cluster.bootstrap();
         let ends = Ends::new(&bootstrap, output)?;
         let pipeline = Pipeline {
             name: output,
-            job,
+            subject,
             bootstrap: &bootstrap,
-            input: job.input(),
+            input: subject.job.input(),
             output,
             mode: "Batch",
             shards: 1,

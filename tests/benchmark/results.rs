@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::jobs::Job;
+use crate::jobs::Subject;
 use crate::measure::Cost;
 
 /// A run of a job.
@@ -41,11 +41,11 @@ pub struct Run {
 
 impl Run {
     /// The result of a run.
-    pub fn new(job: Job, round: u32, records: u64, output: u64, load: f64, cost: &Cost) -> Self {
+    pub fn new(subject: Subject, round: u32, records: u64, output: u64, load: f64, cost: &Cost) -> Self {
         let millions = records as f64 / 1e6;
         let steady = cost.steady();
         Self {
-            job: job.name().into(),
+            job: subject.name(),
             round,
             records,
             output,
@@ -80,28 +80,29 @@ pub fn table(runs: &[Run]) -> String {
         "| job | CPU s per million, whole | steady | × loop, whole | × loop, steady | goal | records/s, steady | peak RSS, MiB | rounds |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
-    for job in Job::ALL {
-        let of: Vec<&Run> = runs.iter().filter(|run| run.job == job.name()).collect();
+    for subject in Subject::all() {
+        let of: Vec<&Run> = runs.iter().filter(|run| run.job == subject.name()).collect();
         if !of.is_empty() {
-            let _ = writeln!(text, "{}", row(job, &of, runs));
+            let _ = writeln!(text, "{}", row(subject, &of, runs));
         }
     }
     text
 }
 
-fn row(job: Job, of: &[&Run], all: &[Run]) -> String {
+fn row(subject: Subject, of: &[&Run], all: &[Run]) -> String {
     let ratio = |cost: fn(&Run) -> Option<f64>| {
-        let bar = |round: u32| all.iter().find(|run| run.job == Job::Loop.name() && run.round == round).and_then(cost);
+        let bar =
+            |round: u32| all.iter().find(|run| run.job == Subject::LOOP.name() && run.round == round).and_then(cost);
         median(of.iter().filter_map(|run| Some(cost(run)? / bar(run.round)?)))
     };
     let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
     [
-        job.name().to_owned(),
+        subject.name(),
         number(median(of.iter().map(|run| run.cpu)), 2),
         number(median(of.iter().filter_map(|run| run.steady_cpu)), 2),
         number(ratio(|run| Some(run.cpu)), 2),
         number(ratio(|run| run.steady_cpu), 2),
-        job.goal().map_or("–".into(), |goal| format!("≤ {goal}")),
+        subject.job.goal().map_or("–".into(), |goal| format!("≤ {goal}")),
         number(median(of.iter().filter_map(|run| run.steady_rate)), 0),
         number(of.iter().map(|run| run.peak_rss).reduce(f64::max), 0),
         of.len().to_string(),
@@ -121,6 +122,7 @@ pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jobs::Job;
 
     fn run(job: Job, round: u32, cpu: f64) -> Run {
         Run {

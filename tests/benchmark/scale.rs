@@ -4,12 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use millstream::kafka::KafkaClient;
 use millstream_tests::client::{Client, Record};
 use millstream_tests::cluster::{Cluster, Settings};
 use millstream_tests::pipeline::{GUARD, Millstream, Run};
 use millstream_tests::wait;
 
-use crate::jobs::{Job, LINES, PARTITIONS, Pipeline};
+use crate::jobs::{Job, LINES, PARTITIONS, Pipeline, Subject};
 use crate::measure::{Ends, Process, connections};
 use crate::results::median;
 
@@ -102,7 +103,7 @@ fn idle(cluster: &Cluster, shards: u32) -> Result<()> {
 fn upper_case(cluster: &Cluster, output: &str, input: &str, shards: u32, checkpoint: &str) -> Result<Millstream> {
     let pipeline = Pipeline {
         name: output,
-        job: Job::UpperCase,
+        subject: Subject { job: Job::UpperCase, client: KafkaClient::Wire },
         bootstrap: &cluster.bootstrap(),
         input,
         output,
