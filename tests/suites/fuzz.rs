@@ -60,7 +60,7 @@ struct Decoder {
     /// Decodes; the outcome in words.
     decode: fn(&[u8]) -> String,
     /// Mends lengths and checksums.
-    mend: Option<fn(&mut Vec<u8>)>,
+    mend: Option<fn(&mut [u8])>,
 }
 
 const DECODERS: &[Decoder] = &[
@@ -309,7 +309,7 @@ fn batches(rng: &mut StdRng) -> Result<Vec<u8>> {
 }
 
 /// The length and checksum of the first batch.
-fn mend_batch(input: &mut Vec<u8>) {
+fn mend_batch(input: &mut [u8]) {
     if input.len() < 61 {
         return;
     }
@@ -348,6 +348,7 @@ fn read_batches(input: &[u8]) -> String {
 
 const USER: (&str, &str) = ("user", "pencil");
 
+#[expect(clippy::unnecessary_wraps, reason = "as all of them are")]
 fn scram(rng: &mut StdRng) -> Result<Vec<u8>> {
     let rounds = [4096, 1, 0, 100_000_000][rng.random_range(0..4)];
     Ok(format!("r={},s=QSXCR+Q6sek8bf92,i={rounds}\nv=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", word(rng)).into())
@@ -369,6 +370,7 @@ fn read_scram(input: &[u8]) -> String {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as all of them are")]
 fn frames(rng: &mut StdRng) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for _ in 0..rng.random_range(1..4) {

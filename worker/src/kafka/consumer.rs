@@ -69,7 +69,7 @@ pub struct Consumer(Filling);
 
 #[derive(Debug)]
 enum Filling {
-    Native(native::consumer::Consumer),
+    Native(Box<native::consumer::Consumer>),
     Wire(Box<wire::consumer::Consumer>),
 }
 
@@ -96,7 +96,7 @@ impl Consumer {
         Ok(Self(match config.reader() {
             KafkaClient::Librdkafka => {
                 let settings = config.consumer(client, group, prefetch);
-                Filling::Native(native::consumer::Consumer::new(&settings, group, batch, metrics)?)
+                Filling::Native(Box::new(native::consumer::Consumer::new(&settings, group, batch, metrics)?))
             }
             KafkaClient::Wire => {
                 let settings = config.wire_consumer(client, prefetch)?;
@@ -117,7 +117,7 @@ impl Consumer {
         Ok(Self(match config.reader() {
             KafkaClient::Librdkafka => {
                 let settings = config.tail_consumer(client, group, bytes);
-                Filling::Native(native::consumer::Consumer::new(&settings, group, bytes, metrics)?)
+                Filling::Native(Box::new(native::consumer::Consumer::new(&settings, group, bytes, metrics)?))
             }
             KafkaClient::Wire => {
                 let settings = config.wire_tail_consumer(client, bytes)?;

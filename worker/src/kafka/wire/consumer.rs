@@ -156,7 +156,7 @@ impl Consumer {
         loop {
             self.network.wait(Instant::now());
             let mut any = false;
-            while let Some(event) = self.network.next() {
+            while let Some(event) = self.network.next_event() {
                 any = true;
                 self.happened(event);
             }
@@ -184,7 +184,9 @@ impl Consumer {
                 if !under_way.is_empty() {
                     self.complaints.add(&error);
                 }
-                under_way.into_iter().for_each(|api| self.failed(now, peer, api));
+                for api in under_way {
+                    self.failed(now, peer, api);
+                }
             }
         }
     }

@@ -234,7 +234,7 @@ impl Network {
     }
 
     /// The next thing that happened, if any.
-    pub fn next(&mut self) -> Option<Event> {
+    pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 

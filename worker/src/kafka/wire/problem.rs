@@ -51,11 +51,10 @@ fn told(error: ResponseError) -> String {
 /// A connection that is lost or was never there.
 pub(super) fn of_connection(error: &ConnectionError) -> KafkaError {
     let code = match error {
-        ConnectionError::Connect { .. } => Code::BrokerTransportFailure,
         ConnectionError::Broken(error) if is_of_tls(error) => Code::SSL,
-        ConnectionError::Broken(_) => Code::BrokerTransportFailure,
-        ConnectionError::Late(_) => Code::OperationTimedOut,
         ConnectionError::Tls(_) => Code::SSL,
+        ConnectionError::Connect { .. } | ConnectionError::Broken(_) => Code::BrokerTransportFailure,
+        ConnectionError::Late(_) => Code::OperationTimedOut,
         ConnectionError::Handshake(error) => of_handshake(error),
         ConnectionError::Codec(_) | ConnectionError::Order(_) | ConnectionError::Frame { .. } => Code::BadMessage,
     };
@@ -77,5 +76,5 @@ fn of_handshake(error: &HandshakeError) -> Code {
 
 /// Whether TLS refused a certificate, ours or the broker's, or something that is no TLS.
 fn is_of_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }

@@ -17,7 +17,7 @@ fn network(patience: Patience) -> Network {
 fn next(network: &mut Network) -> Event {
     let end = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end {
-        if let Some(event) = network.next() {
+        if let Some(event) = network.next_event() {
             return event;
         }
         network.wait(end);
@@ -56,7 +56,7 @@ fn waiting_ends_in_time() {
     let before = Instant::now();
     network.wait(before + Duration::from_millis(20));
     assert!(before.elapsed() >= Duration::from_millis(20));
-    assert!(network.next().is_none());
+    assert!(network.next_event().is_none());
 }
 
 #[test]
