@@ -128,7 +128,8 @@ impl<'a> Supervisor<'a> {
         error.map_or(Ok(()), |error| bail!("a process ended by itself: {error}"))
     }
 
-    /// Waits until one process is left and positions have moved on.
+    /// Waits until one process is left and all positions have moved on: one shard alone may belong to a process that was
+    /// fenced elsewhere and is about to end.
     fn settle(&mut self) -> Result<()> {
         self.settle_without_progress()?;
         let mark = wait::until("the group's offsets", GUARD, || {
@@ -137,7 +138,8 @@ impl<'a> Supervisor<'a> {
         })?;
         wait::until_true("a checkpoint behind the fault", GUARD, || {
             self.tend()?;
-            Ok(self.live.len() == 1 && self.progress().is_some_and(|now| now > mark))
+            let ahead = |now: Vec<i64>| now.iter().zip(&mark).all(|(now, mark)| now > mark);
+            Ok(self.live.len() == 1 && self.progress().is_some_and(ahead))
         })
     }
 
@@ -157,12 +159,12 @@ impl<'a> Supervisor<'a> {
         each.collect::<Vec<_>>().join("\n")
     }
 
-    /// The sum of the group's offsets: grows with every commit, and with nothing else.
-    fn progress(&self) -> Option<i64> {
+    /// The group's offsets, -1 where there is none: they grow with every commit, and with nothing else.
+    fn progress(&self) -> Option<Vec<i64>> {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.case.topic("in"), 0, PARTITIONS - 1);
         let committed = self.group.committed_offsets(list, Duration::from_secs(5)).ok()?;
-        Some(committed.elements().iter().filter_map(|e| e.offset().to_raw()).filter(|o| *o >= 0).sum())
+        Some(committed.elements().iter().map(|e| e.offset().to_raw().map_or(-1, |offset| offset.max(-1))).collect())
     }
 
     fn nap(&mut self, milliseconds: std::ops::Range<u64>) {
