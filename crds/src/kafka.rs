@@ -25,7 +25,7 @@ pub struct KafkaConnection {
     /// Authenticates by user name and password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sasl: Option<Sasl>,
-    /// Who speaks with the brokers where records are read.
+    /// Who speaks with the brokers where records are read and written.
     #[serde(default)]
     pub client: KafkaClient,
     /// Settings of the Kafka client, from an allow-list.
@@ -37,8 +37,8 @@ pub struct KafkaConnection {
 /// Kafka clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum KafkaClient {
-    /// Millstream's own, which reads record batches, not records: a fraction of the processor time. A connection with
-    /// properties that it does not know is read through librdkafka.
+    /// Millstream's own, of record batches, not records: a fraction of the processor time. A connection with properties that
+    /// it does not know goes through librdkafka.
     #[default]
     Wire,
     /// librdkafka.

@@ -6,6 +6,7 @@ use std::time::Duration;
 pub use millstream_crds::kafka::KafkaClient;
 
 use super::error::{Code, KafkaError};
+use super::producer::Room;
 use super::secrets::{SecretError, SecretStore};
 use super::wire::cluster::Endpoint;
 use super::wire::connection::{Options, Tls, TlsError};
@@ -13,6 +14,7 @@ use super::wire::consumer::Settings;
 use super::wire::fetch;
 use super::wire::network::Patience;
 use super::wire::sasl::{Login, Mechanism};
+use super::wire::{produce, producer};
 use crate::plan::pipeline::{Connection, SaslMechanism};
 
 /// What all clients of one connection share. `Debug` shows no value, since some are secrets. Two are equal if their
@@ -66,6 +68,7 @@ const KNOWN_TO_WIRE: [&str; 12] = [
     "socket.nagle.disable",
     ANSWER_TIMEOUT,
 ];
+const RACK: &str = "client.rack";
 const FETCH_BYTES: &str = "fetch.max.bytes";
 const PARTITION_BYTES: &str = "fetch.message.max.bytes";
 const MIN_BYTES: &str = "fetch.min.bytes";
@@ -77,6 +80,12 @@ const ANSWER_TIMEOUT: &str = "socket.timeout.ms";
 const OPEN: Duration = Duration::from_secs(10);
 /// An answer, beyond what the broker was asked to wait.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The bytes of batches in one request: a broker takes more, but nothing is gained by it.
+const MOST_REQUEST: usize = 4 << 20;
+/// The bytes of an answer to anything but a fetch.
+const MOST_ANSWER: usize = 64 << 20;
+/// After this long records are not tried to be delivered any more without transactions, as with librdkafka.
+const DELIVERY: Duration = Duration::from_mins(5);
 /// What a tail's fetch may wait for records.
 const TAIL_WAIT: Duration = Duration::from_millis(5);
 
@@ -119,8 +128,47 @@ impl ClientConfig {
     pub fn librdkafkas(&self) -> Option<&str> {
         let foreign = self.overrides.iter().map(|(name, _)| name.as_str());
         let foreign = foreign.filter(|name| !KNOWN_TO_WIRE.contains(name));
-        let rack = self.rack.as_ref().map(|_| "client.rack");
+        let rack = self.rack.as_ref().map(|_| RACK);
         rack.into_iter().chain(foreign).next().filter(|_| self.client == KafkaClient::Wire)
+    }
+
+    /// The client that writes: the connection's, unless it is told something that only librdkafka knows.
+    pub fn writer(&self) -> KafkaClient {
+        let foreign = |(name, _): &(String, String)| name != RACK && !KNOWN_TO_WIRE.contains(&name.as_str());
+        if self.overrides.iter().any(foreign) { KafkaClient::Librdkafka } else { self.client }
+    }
+
+    /// The wire's settings for a producer, in transactions with this id and timeout, or without any.
+    pub(super) fn wire_producer(
+        &self,
+        client: &str,
+        transactional: Option<(&str, Duration)>,
+        room: Room,
+    ) -> Result<producer::Settings, KafkaError> {
+        let batch =
+            self.number("batch.size").unwrap_or(usize::MAX).min(usize::try_from(room.batch).unwrap_or(usize::MAX));
+        // Output is not visible before the commit, which flushes: waiting for larger batches costs nothing.
+        let linger = if transactional.is_some() { Duration::from_millis(50) } else { Duration::ZERO };
+        let produce = produce::Settings {
+            transactional: transactional.map(|(id, timeout)| (id.to_owned(), timeout)),
+            batch: batch.max(1),
+            request: MOST_REQUEST,
+            linger: self.milliseconds("linger.ms").unwrap_or(linger),
+            delivery: transactional.map_or(DELIVERY, |(_, timeout)| timeout),
+            acknowledge: ANSWER,
+        };
+        let patience = Patience {
+            open: self.milliseconds(OPEN_TIMEOUT).unwrap_or(OPEN),
+            answer: self.milliseconds(ANSWER_TIMEOUT).unwrap_or(ANSWER) + produce.acknowledge,
+        };
+        let queue = usize::try_from(room.queue).unwrap_or(usize::MAX);
+        Ok(producer::Settings {
+            seeds: self.seeds(),
+            options: self.options(client, MOST_ANSWER)?,
+            patience,
+            produce,
+            queue,
+        })
     }
 
     /// The wire's settings for a consumer. `prefetch` bounds the bytes that are fetched ahead.
@@ -138,7 +186,9 @@ impl ClientConfig {
             open: self.milliseconds(OPEN_TIMEOUT).unwrap_or(OPEN),
             answer: self.milliseconds(ANSWER_TIMEOUT).unwrap_or(ANSWER) + fetch.max_wait,
         };
-        Ok(Settings { seeds: self.seeds(), options: self.options(client, &fetch)?, patience, fetch })
+        // A broker sends a batch that is larger than what it was asked for, too, if it is the first.
+        let frame = fetch.response + fetch.batch;
+        Ok(Settings { seeds: self.seeds(), options: self.options(client, frame)?, patience, fetch })
     }
 
     /// The same for the last record of a log: brokers answer at once though nothing follows.
@@ -148,7 +198,8 @@ impl ClientConfig {
         Ok(settings)
     }
 
-    fn options(&self, client: &str, fetch: &fetch::Settings) -> Result<Options, KafkaError> {
+    /// How to connect; `frame` bounds an answer.
+    fn options(&self, client: &str, frame: usize) -> Result<Options, KafkaError> {
         let tls = self.tls.as_ref().map(|pem| {
             let client = pem.client.as_ref().map(|(certificate, key)| (certificate.as_str(), key.as_str()));
             Tls::new(pem.ca.as_deref(), client)
@@ -162,13 +213,7 @@ impl ClientConfig {
             };
             Login::new(mechanism, sasl.user.clone(), sasl.password.clone())
         });
-        Ok(Options {
-            client: client.to_owned(),
-            tls: tls.transpose().map_err(unusable)?,
-            login,
-            // A broker sends a batch that is larger than what it was asked for, too, if it is the first.
-            frame: fetch.response + fetch.batch,
-        })
+        Ok(Options { client: client.to_owned(), tls: tls.transpose().map_err(unusable)?, login, frame })
     }
 
     fn seeds(&self) -> Vec<Endpoint> {
@@ -343,7 +388,8 @@ mod tests {
 
     #[test]
     fn what_only_librdkafka_knows_is_read_through_it() {
-        let cases: [(&[(&str, &str)], Option<&str>); 4] = [
+        type Case = (&'static [(&'static str, &'static str)], Option<&'static str>);
+        let cases: [Case; 4] = [
             (&[], None),
             (&[("fetch.wait.max.ms", "5"), ("linger.ms", "1")], None),
             (&[("linger.ms", "1"), ("ssl.cipher.suites", "x")], Some("ssl.cipher.suites")),

@@ -1,22 +1,17 @@
-//! Writing a shard's output in batches, in a transaction or without.
+//! Writing a shard's output in batches, in a transaction or without, through either client.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{Array, BinaryArray, Int64Array, ListArray};
+use arrow::array::{BinaryArray, Int64Array, ListArray};
 
-use super::columns::headers_of;
-use super::config::ClientConfig;
-use super::error::{Code, KafkaError};
-use super::native::client::{Client, Events, Kind, Undelivered};
+use super::config::{ClientConfig, KafkaClient};
+use super::error::KafkaError;
+use super::native::client::Undelivered;
 use super::native::list::Place;
-use super::native::producer::{Enqueued, Outgoing, OwnedHeaders, Topic};
+use super::{native, wire};
 use crate::metrics::Metrics;
-
-/// How long to wait for room in the queue before looking whether waiting still makes sense.
-const ROOM: Duration = Duration::from_millis(10);
+use crate::plan::pipeline::Compression;
 
 /// Bounds of a producer, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +37,24 @@ pub struct WriteBatch<'a> {
     pub headers: Option<&'a ListArray>,
 }
 
-/// Topics and the queue behind them; with a transactional id also the calls of its transactions.
+/// Writes; with a transactional id also the calls of its transactions.
 #[derive(Debug)]
-pub struct Producer {
-    client: Arc<Client>,
-    topics: HashMap<String, Topic>,
-    // How many connections were closed before the transaction began.
-    closed_before: AtomicU64,
+pub struct Producer(Filling);
+
+#[derive(Debug)]
+enum Filling {
+    Native(native::producer::Producer),
+    Wire(Box<wire::producer::Producer>),
+}
+
+/// Calls the same method of either filling.
+macro_rules! either {
+    ($self:expr, $producer:ident => $call:expr) => {
+        match $self {
+            Filling::Native($producer) => $call,
+            Filling::Wire($producer) => $call,
+        }
+    };
 }
 
 impl Producer {
@@ -61,7 +67,16 @@ impl Producer {
         room: Room,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        Self::new(&config.transactional_producer(client, transactional_id, timeout, room.queue, room.batch), metrics)
+        Ok(Self(match config.writer() {
+            KafkaClient::Librdkafka => {
+                let settings = config.transactional_producer(client, transactional_id, timeout, room.queue, room.batch);
+                Filling::Native(native::producer::Producer::new(&settings, metrics)?)
+            }
+            KafkaClient::Wire => {
+                let settings = config.wire_producer(client, Some((transactional_id, timeout)), room)?;
+                Filling::Wire(Box::new(wire::producer::Producer::new(settings, metrics)?))
+            }
+        }))
     }
 
     /// An idempotent producer without transactions: output of at-least-once pipelines.
@@ -71,161 +86,103 @@ impl Producer {
         room: Room,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        Self::new(&config.plain_producer(client, room.queue, room.batch), metrics)
+        Ok(Self(match config.writer() {
+            KafkaClient::Librdkafka => {
+                let settings = config.plain_producer(client, room.queue, room.batch);
+                Filling::Native(native::producer::Producer::new(&settings, metrics)?)
+            }
+            KafkaClient::Wire => {
+                let settings = config.wire_producer(client, None, room)?;
+                Filling::Wire(Box::new(wire::producer::Producer::new(settings, metrics)?))
+            }
+        }))
     }
 
-    fn new(settings: &[(String, String)], metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
-        let client = Client::new(Kind::Producer, settings, Events::new(metrics))?;
-        Ok(Self { client: Arc::new(client), topics: HashMap::new(), closed_before: AtomicU64::new(0) })
-    }
-
-    /// Waits until a broker has told about the cluster; whether one has.
-    pub fn meet_brokers(&self, wait: Duration) -> bool {
-        self.client.cluster_id(wait).is_some()
+    /// Waits until a broker is met; whether one is.
+    pub fn meet_brokers(&mut self, wait: Duration) -> bool {
+        either!(&mut self.0, producer => producer.meet_brokers(wait))
     }
 
     /// Takes the transactional id over: whatever its former owner left open is aborted, and he is fenced.
-    pub fn init_transactions(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.client.init_transactions(wait)
+    pub fn init_transactions(&mut self, wait: Duration) -> Result<(), KafkaError> {
+        either!(&mut self.0, producer => producer.init_transactions(wait))
     }
 
     /// Begins a transaction.
-    pub fn begin(&self) -> Result<(), KafkaError> {
-        self.closed_before.store(self.client.events().connections_closed(), Ordering::Relaxed);
-        self.client.begin_transaction()
+    pub fn begin(&mut self) -> Result<(), KafkaError> {
+        either!(&mut self.0, producer => producer.begin())
     }
 
-    /// Whether a connection was closed since the transaction began. What was under way on it may still reach the broker,
-    /// even behind the transaction's end: if it is aborted, in the next one of the same epoch.
-    pub fn lost_connection(&self) -> bool {
-        self.client.events().connections_closed() != self.closed_before.load(Ordering::Relaxed)
+    /// Whether the open transaction can be aborted and the producer be used on. With librdkafka only as long as no
+    /// connection was closed since it began: what was under way on it may still reach the broker, even behind the
+    /// transaction's end, and so in the next one of the same epoch. On the wire an abort is another epoch.
+    pub fn can_abort(&self) -> bool {
+        match &self.0 {
+            Filling::Native(producer) => !producer.lost_connection(),
+            Filling::Wire(_) => true,
+        }
+    }
+
+    /// Whether the next transaction needs another epoch, behind one that was committed: a connection was closed since it
+    /// began, and what was under way on it may still arrive. On the wire the producer sees to that by itself.
+    pub fn needs_takeover(&self) -> bool {
+        match &self.0 {
+            Filling::Native(producer) => producer.lost_connection(),
+            Filling::Wire(_) => false,
+        }
     }
 
     /// Adds a group's offsets to the transaction.
-    pub fn send_offsets(&self, group: &str, places: &[Place], wait: Duration) -> Result<(), KafkaError> {
+    pub fn send_offsets(&mut self, group: &str, places: &[Place], wait: Duration) -> Result<(), KafkaError> {
         if places.is_empty() {
             return Ok(());
         }
-        self.client.send_offsets(group, places, wait).map_err(|error| self.named(error))
+        either!(&mut self.0, producer => producer.send_offsets(group, places, wait))
     }
 
     /// Commits; what was written is delivered first.
-    pub fn commit(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.client.commit_transaction(wait).map_err(|error| self.named(error))
-    }
-
-    /// What made the transaction fail before: a write does not tell, the transaction's calls do.
-    fn failed_before(&self) -> Option<KafkaError> {
-        let cause = self.client.begin_transaction().err()?;
-        Some(self.named(KafkaError { doing: "go on with the transaction".to_owned(), ..cause }))
-    }
-
-    /// The error with the topic that it is about: librdkafka names that in its log only. Which call of the transaction
-    /// came across it is chance, and says nothing.
-    fn named(&self, error: KafkaError) -> KafkaError {
-        match self.client.events().take_refused_partition() {
-            Some(message) if error.code == Code::TopicAuthorizationFailed => {
-                KafkaError { doing: "write in a transaction".to_owned(), message, ..error }
-            }
-            _ => error,
-        }
+    pub fn commit(&mut self, wait: Duration) -> Result<(), KafkaError> {
+        either!(&mut self.0, producer => producer.commit(wait))
     }
 
     /// Aborts.
-    pub fn abort(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.client.abort_transaction(wait)
+    pub fn abort(&mut self, wait: Duration) -> Result<(), KafkaError> {
+        either!(&mut self.0, producer => producer.abort(wait))
     }
 
     /// Waits until everything written is delivered, or failed.
-    pub fn flush(&self, wait: Duration) -> Result<(), KafkaError> {
-        self.client.flush(wait)
+    pub fn flush(&mut self, wait: Duration) -> Result<(), KafkaError> {
+        either!(&mut self.0, producer => producer.flush(wait))
     }
 
-    /// Serves callbacks.
-    pub fn poll(&self) {
-        self.client.poll(Duration::ZERO);
+    /// Goes on with what is under way, without waiting.
+    pub fn poll(&mut self) {
+        either!(&mut self.0, producer => producer.poll());
     }
 
     /// Records that could not be delivered since the last look.
-    pub fn take_undelivered(&self) -> Option<Undelivered> {
-        self.client.events().take_undelivered()
+    pub fn take_undelivered(&mut self) -> Option<Undelivered> {
+        either!(&mut self.0, producer => producer.take_undelivered())
     }
 
     /// Whether brokers have refused the client, and nobody has taken that error yet.
     pub fn is_refused(&self) -> bool {
-        self.client.events().is_refused()
+        either!(&self.0, producer => producer.is_refused())
     }
 
     /// The last error that the client told.
     pub fn take_error(&self) -> Option<KafkaError> {
-        self.client.events().take_error()
+        either!(&self.0, producer => producer.take_error())
     }
 
-    /// Gives all records to the queue; waits for room as long as `go_on` says so. Bytes written.
+    /// Takes all records; waits for room as long as `go_on` says so. Bytes written.
     pub fn write(
         &mut self,
         topic: &str,
-        compression: &str,
+        compression: Compression,
         batch: WriteBatch<'_>,
         go_on: &dyn Fn() -> bool,
     ) -> Result<u64, KafkaError> {
-        if !self.topics.contains_key(topic) {
-            self.topics.insert(topic.to_owned(), Topic::new(&self.client, topic, compression)?);
-        }
-        let Some(handle) = self.topics.get(topic) else {
-            return Err(KafkaError::new("write", Code::UnknownTopic, topic));
-        };
-        let mut bytes = 0;
-        for row in 0..batch.partitions.len() {
-            let record = outgoing(&batch, row);
-            bytes += (record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)) as u64;
-            self.write_one(handle, record, batch.headers, row, go_on).map_err(|error| match error.code {
-                Code::State => self.failed_before().unwrap_or(error),
-                _ => KafkaError { doing: format!("write to topic `{topic}` partition {}", record.partition), ..error },
-            })?;
-        }
-        Ok(bytes)
+        either!(&mut self.0, producer => producer.write(topic, compression, batch, go_on))
     }
-
-    fn write_one(
-        &self,
-        topic: &Topic,
-        record: Outgoing<'_>,
-        headers: Option<&ListArray>,
-        row: usize,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<(), KafkaError> {
-        loop {
-            let headers = headers.and_then(|headers| owned_headers(headers, row));
-            match topic.produce(record, headers) {
-                Ok(Enqueued::Yes) => return Ok(()),
-                Ok(Enqueued::QueueFull) => self.client.poll(ROOM),
-                Err((error, _)) => return Err(error),
-            }
-            if self.client.events().has_undelivered() || !go_on() {
-                return Err(KafkaError::new(
-                    "write",
-                    Code::QueueFull,
-                    "the queue is full and its records cannot be delivered",
-                ));
-            }
-        }
-    }
-}
-
-fn outgoing<'a>(batch: &WriteBatch<'a>, row: usize) -> Outgoing<'a> {
-    Outgoing {
-        partition: batch.partitions[row],
-        key: batch.keys.is_valid(row).then(|| batch.keys.value(row)),
-        value: batch.values.is_valid(row).then(|| batch.values.value(row)),
-        timestamp: batch.timestamps.value(row),
-    }
-}
-
-fn owned_headers(headers: &ListArray, row: usize) -> Option<OwnedHeaders> {
-    if headers.value_length(row) == 0 {
-        return None;
-    }
-    let entries = headers_of(headers, row);
-    Some(OwnedHeaders::of(entries.iter().map(|(name, value)| (name.as_str(), value.as_deref()))))
 }

@@ -14,6 +14,7 @@ use super::takeover::transaction_timeout;
 use crate::fault;
 use crate::kafka::{Class, Place, WriteBatch};
 use crate::metrics::TransactionOutcome;
+use crate::plan::pipeline::Compression;
 
 /// How long one call may take before it is tried again.
 const WAIT: Duration = Duration::from_secs(5);
@@ -88,6 +89,12 @@ impl Shard<'_> {
         if let (0, Some(question), Some(confirm)) = (self.identity.id, question, self.shared().ownership.confirm()) {
             confirm.answer(question);
         }
+        // A request, or a marker of the broker's own, that comes late must not end the next transaction.
+        if !released && self.producer.needs_takeover() {
+            return Err(Trouble::Restart(
+                "a connection was lost in the last transaction, which is committed".to_owned(),
+            ));
+        }
         Ok(())
     }
 
@@ -100,7 +107,7 @@ impl Shard<'_> {
     fn flush_plain(&mut self) -> Result<(), Trouble> {
         let deadline = Instant::now() + transaction_timeout(self.interval());
         for index in 0..self.plain.len() {
-            while let Some(producer) = &self.plain[index] {
+            while let Some(producer) = &mut self.plain[index] {
                 match producer.flush(WAIT) {
                     Ok(()) => break,
                     Err(error) if Instant::now() >= deadline => return Err(Trouble::Restart(error.to_string())),
@@ -127,7 +134,7 @@ impl Shard<'_> {
             headers: None,
         };
         let tenure = std::sync::Arc::clone(&self.identity.tenure);
-        let written = self.producer.write(&topic, "none", batch, &move || !tenure.asked());
+        let written = self.producer.write(&topic, Compression::None, batch, &move || !tenure.asked());
         written.map_err(|error| self.undelivered().unwrap_or_else(|| error.into()))?;
         Ok(())
     }

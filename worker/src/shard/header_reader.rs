@@ -64,10 +64,17 @@ pub fn last_header(
 /// What is read after a takeover may be newer than its header if another process has taken over since: a process that
 /// was frozen in between learns so only from the next transaction. Before a difference is told as a loss, this is asked.
 pub fn is_last(identity: &Identity, consumer: &mut Consumer, header: Option<&Header>) -> Result<bool, Trouble> {
+    let (end, stable) = ends(identity)?;
+    Ok(stable >= end && read_header(identity, consumer)?.as_ref() == header)
+}
+
+/// Where the header's partition ends, and where it does for those who read committed records only: before the first
+/// transaction that is open in it.
+pub fn ends(identity: &Identity) -> Result<(i64, i64), Trouble> {
     let partition = header_partition(identity);
     let end = bound(identity, &partition, OffsetSpec::Latest, Isolation::ReadUncommitted)?;
     let stable = bound(identity, &partition, OffsetSpec::Latest, Isolation::ReadCommitted)?;
-    Ok(stable >= end && read_header(identity, consumer)?.as_ref() == header)
+    Ok((end, stable))
 }
 
 /// Where the log of headers ends for those who read committed records only.

@@ -29,7 +29,7 @@ struct Target<'a> {
     node: &'a str,
     connection: usize,
     topic: &'a str,
-    compression: &'static str,
+    compression: Compression,
 }
 
 /// What a batch consists of.
@@ -86,12 +86,8 @@ impl Shard<'_> {
         let sink = &pipeline.sinks[output.sink];
         let (_, count, _) = self.known(sink.connection, &sink.topic)?;
         let partitions = partitions(batch, &output.rows, &output.keys, count);
-        let target = Target {
-            node: &sink.name,
-            connection: sink.connection,
-            topic: &sink.topic,
-            compression: codec(sink.compression),
-        };
+        let target =
+            Target { node: &sink.name, connection: sink.connection, topic: &sink.topic, compression: sink.compression };
         let columns = Columns {
             keys: &output.keys,
             values: &output.values,
@@ -115,7 +111,7 @@ impl Shard<'_> {
         let (_, count, limits) = self.known(*connection, topic)?;
         let letters = dead_letters(batch, bad, &limits, now_millis());
         let partitions: Vec<i32> = letters.partitions.iter().map(|p| p.rem_euclid(count.max(1) as i32)).collect();
-        let target = Target { node: "dead-letter", connection: *connection, topic, compression: "none" };
+        let target = Target { node: "dead-letter", connection: *connection, topic, compression: Compression::None };
         let columns = Columns {
             keys: &letters.keys,
             values: &letters.values,
@@ -165,7 +161,7 @@ impl Shard<'_> {
 
     /// What became of records that could not be delivered, if there are any.
     pub fn undelivered(&mut self) -> Option<Trouble> {
-        let plain = self.plain.iter().flatten().find_map(crate::kafka::Producer::take_undelivered);
+        let plain = self.plain.iter_mut().flatten().find_map(crate::kafka::Producer::take_undelivered);
         let undelivered = self.producer.take_undelivered().or(plain)?;
         let error = undelivered.error;
         tracing::warn!(shard = self.identity.id, records = undelivered.records, "not delivered: {error}");
@@ -192,17 +188,6 @@ fn poison(batch: &SourceBatch, bad: &BadRecord) -> String {
         bad.reason.as_str(),
         bad.message
     )
-}
-
-/// librdkafka's name of a compression.
-fn codec(compression: Compression) -> &'static str {
-    match compression {
-        Compression::None => "none",
-        Compression::Gzip => "gzip",
-        Compression::Snappy => "snappy",
-        Compression::Lz4 => "lz4",
-        Compression::Zstd => "zstd",
-    }
 }
 
 /// Each record's partition: by Kafka's murmur2 of the key, without a key the source's partition mod `count`.

@@ -203,7 +203,7 @@ impl Removal {
     }
 
     fn fence_shard(&self, shard: u32) -> Result<(), KafkaError> {
-        let producer = Producer::transactional(
+        let mut producer = Producer::transactional(
             &self.config,
             &self.client,
             &transactional_id(&self.pipeline.application_id, shard),

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::prepare::Prepared;
 use super::shared::StopFlag;
-use crate::kafka::{Admin, ClientConfig, KafkaError, SecretStore};
+use crate::kafka::{Admin, ClientConfig, KafkaClient, KafkaError, SecretStore};
 use crate::metrics::Metrics;
 use crate::plan::pipeline::Connection;
 
@@ -215,11 +215,12 @@ struct Origin {
     metrics: Arc<Metrics>,
 }
 
-/// Which client reads is a matter of processor time, so nobody should have to guess.
+/// Which client it is is a matter of processor time, so nobody should have to guess.
 fn tell_client(config: &ClientConfig) {
     if let Some(property) = config.librdkafkas() {
         let connection = &config.connection;
-        tracing::info!("connection `{connection}` is read through librdkafka: only that knows `{property}`");
+        let does = if config.writer() == KafkaClient::Wire { "is read" } else { "goes" };
+        tracing::info!("connection `{connection}` {does} through librdkafka: only that knows `{property}`");
     }
 }
 

@@ -11,7 +11,7 @@ use super::resolve::position_after_loss;
 use super::shard::{Shard, Slot};
 use super::status::ShardState;
 use super::takeover::{header_topics, new_slots, stop_if_last, transaction_timeout};
-use crate::kafka::{ConsumerEvent, DescribedTopic, Polled};
+use crate::kafka::{ConsumerEvent, DescribedTopic, Polled, Producer};
 use crate::records::{Processed, SourceBatch, TopicPartition};
 
 /// The longest wait for records: requests to stop and new topologies are looked at in between.
@@ -61,6 +61,7 @@ impl Shard<'_> {
             self.checkpoint()?;
         }
         self.producer.poll();
+        self.plain.iter_mut().flatten().for_each(Producer::poll);
         self.identity.metrics.busy(started.elapsed());
         Ok(())
     }
@@ -306,7 +307,7 @@ impl Shard<'_> {
             self.slots.iter().map(|slot| (slot.partition.clone(), slot.next)).collect();
         let (tried, searched) = (self.progress.tried, std::mem::take(&mut self.progress.searched));
         self.identity.isolation.refused(tried, &searched, positions.into_iter(), words);
-        if self.producer.lost_connection() {
+        if !self.producer.can_abort() {
             return Err(Trouble::Restart(format!("{words}; a connection was lost meanwhile")));
         }
         tracing::warn!(shard = self.identity.id, "back to checkpoint {}: {words}", self.committed.sequence);

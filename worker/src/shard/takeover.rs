@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::error::Trouble;
 use super::header::{Header, HeaderTopic, MirrorMark};
-use super::header_reader::{header_end, is_last, read_header};
+use super::header_reader::{ends, header_end, is_last, read_header};
 use super::ownership::Ownership;
 use super::resolve::resolve;
 use super::restore::{SourceTopic, plan};
@@ -110,13 +110,14 @@ fn wait_for_release(identity: &Identity, headers: &mut Consumer, grant: Grant) -
 
 fn take(identity: &mut Identity, standby: Standby, grant: Grant) -> Result<Shard<'_>, Trouble> {
     let shared = Arc::clone(&identity.shared);
-    let Standby { mut headers, consumer, producer, topology, topology_version } = standby;
+    let Standby { mut headers, consumer, mut producer, topology, topology_version } = standby;
     let sources = topology.sources(&shared.pipeline);
     wait_for_release(identity, &mut headers, grant)?;
     wait_for_shard_0(identity)?;
     fault::point("takeover.before-init");
-    init_transactions(identity, &producer)?;
+    init_transactions(identity, &mut producer)?;
     fault::point("takeover.after-init");
+    wait_until_settled(identity)?;
     let header = read_header(identity, &mut headers)?;
     check_owner(identity, header.as_ref())?;
     if header.is_none() && grant.started {
@@ -361,7 +362,7 @@ fn check_owner(identity: &Identity, header: Option<&Header>) -> Result<(), Troub
     Ok(())
 }
 
-fn init_transactions(identity: &Identity, producer: &Producer) -> Result<(), Trouble> {
+fn init_transactions(identity: &Identity, producer: &mut Producer) -> Result<(), Trouble> {
     let shared = &identity.shared;
     // Without a broker librdkafka would look for the coordinator again only after half a second.
     producer.meet_brokers(MEET);
@@ -380,6 +381,35 @@ fn init_transactions(identity: &Identity, producer: &Producer) -> Result<(), Tro
         }
         if identity.is_outdated() {
             return Err(Trouble::Renew);
+        }
+    }
+}
+
+/// Behind `init_transactions` nothing is open in the header's partition. If something is and the log grows, another process
+/// has taken the shard over since. If it does not grow, the marker of a transaction is missing, and nobody can tell whether
+/// the header in it counts, while its output may be visible elsewhere.
+fn wait_until_settled(identity: &Identity) -> Result<(), Trouble> {
+    let deadline = Instant::now() + WAIT;
+    let mut first = None;
+    loop {
+        let (end, stable) = ends(identity)?;
+        if stable >= end {
+            return Ok(());
+        }
+        if *first.get_or_insert(end) != end {
+            let doing = format!("take shard {} over", identity.id);
+            return Err(Trouble::Fenced(KafkaError::new(doing, Code::Fenced, "another process writes headers")));
+        }
+        if Instant::now() >= deadline {
+            return Err(Trouble::Restart(format!(
+                "a transaction hangs in topic `{}` partition {}, neither committed nor aborted: offsets {stable} to {end}; \
+                 `kafka-transactions.sh find-hanging` tells more",
+                identity.shared.state_topic(),
+                identity.id
+            )));
+        }
+        if identity.tenure.sleep(LOOK_FOR_RELEASE) {
+            return Err(Trouble::Asked);
         }
     }
 }

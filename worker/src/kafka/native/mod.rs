@@ -23,6 +23,7 @@ pub(super) mod list;
 pub(super) mod messages;
 pub(super) mod producer;
 mod sockets;
+mod topics;
 
 use std::ffi::{CStr, CString, c_char};
 

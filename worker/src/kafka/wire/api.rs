@@ -4,8 +4,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, FetchRequest, FindCoordinatorRequest, MetadataRequest, OffsetFetchRequest,
-    RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, EndTxnRequest, FetchRequest,
+    FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
+    SaslAuthenticateRequest, SaslHandshakeRequest, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
@@ -227,10 +228,71 @@ impl Api for OffsetFetchRequest {
         TAGS,
     ]);
 }
+impl Api for ProduceRequest {
+    const API: ApiKey = ApiKey::Produce;
+    const VERSION: i16 = 9;
+    const RESPONSE: Parts = Parts(&[
+        Shape::CompactArray(&[
+            Shape::Compact,
+            Shape::CompactArray(&[
+                I32,
+                I16,
+                I64,
+                I64,
+                I64,
+                Shape::CompactArray(&[I32, Shape::Compact, TAGS]),
+                Shape::Compact,
+                TAGS,
+            ]),
+            TAGS,
+        ]),
+        I32,
+        TAGS,
+    ]);
+}
+
+impl Api for InitProducerIdRequest {
+    const API: ApiKey = ApiKey::InitProducerId;
+    const VERSION: i16 = 4;
+    const RESPONSE: Parts = Parts(&[I32, I16, I64, I16, TAGS]);
+}
+
+impl Api for AddPartitionsToTxnRequest {
+    const API: ApiKey = ApiKey::AddPartitionsToTxn;
+    const VERSION: i16 = 3;
+    const RESPONSE: Parts =
+        Parts(&[I32, Shape::CompactArray(&[Shape::Compact, Shape::CompactArray(&[I32, I16, TAGS]), TAGS]), TAGS]);
+}
+
+impl Api for AddOffsetsToTxnRequest {
+    const API: ApiKey = ApiKey::AddOffsetsToTxn;
+    const VERSION: i16 = 3;
+    const RESPONSE: Parts = Parts(&[I32, I16, TAGS]);
+}
+
+impl Api for TxnOffsetCommitRequest {
+    const API: ApiKey = ApiKey::TxnOffsetCommit;
+    const VERSION: i16 = 3;
+    const RESPONSE: Parts =
+        Parts(&[I32, Shape::CompactArray(&[Shape::Compact, Shape::CompactArray(&[I32, I16, TAGS]), TAGS]), TAGS]);
+}
+
+impl Api for EndTxnRequest {
+    const API: ApiKey = ApiKey::EndTxn;
+    const VERSION: i16 = 3;
+    const RESPONSE: Parts = Parts(&[I32, I16, TAGS]);
+}
+
 /// The versions that a broker must have.
-pub(super) const NEEDED: [(ApiKey, i16); 4] = [
+pub(super) const NEEDED: [(ApiKey, i16); 10] = [
     (FetchRequest::API, FetchRequest::VERSION),
     (MetadataRequest::API, MetadataRequest::VERSION),
     (FindCoordinatorRequest::API, FindCoordinatorRequest::VERSION),
     (OffsetFetchRequest::API, OffsetFetchRequest::VERSION),
+    (ProduceRequest::API, ProduceRequest::VERSION),
+    (InitProducerIdRequest::API, InitProducerIdRequest::VERSION),
+    (AddPartitionsToTxnRequest::API, AddPartitionsToTxnRequest::VERSION),
+    (AddOffsetsToTxnRequest::API, AddOffsetsToTxnRequest::VERSION),
+    (TxnOffsetCommitRequest::API, TxnOffsetCommitRequest::VERSION),
+    (EndTxnRequest::API, EndTxnRequest::VERSION),
 ];

@@ -57,6 +57,11 @@ impl Cluster {
         self.endpoints.get(&node)
     }
 
+    /// Where a broker listens, told by somebody else than metadata.
+    pub(super) fn learn(&mut self, node: i32, endpoint: Endpoint) {
+        self.endpoints.insert(node, endpoint);
+    }
+
     pub(super) fn endpoints(&self) -> impl Iterator<Item = (i32, &Endpoint)> {
         self.endpoints.iter().map(|(node, endpoint)| (*node, endpoint))
     }

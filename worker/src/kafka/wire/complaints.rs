@@ -53,6 +53,12 @@ impl Complaints {
         }
     }
 
+    /// The last error in words, which is kept.
+    pub(super) fn last(&self) -> Option<String> {
+        let state = self.state.borrow();
+        state.denied.as_ref().or(state.error.as_ref()).map(|error| error.message.clone())
+    }
+
     /// Whether brokers have refused the client, and nobody has taken that error yet.
     pub(super) fn is_refused(&self) -> bool {
         self.state.borrow().denied.is_some()

@@ -21,7 +21,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 
@@ -209,7 +209,7 @@ pub struct Connection {
     calls: Calls,
     frames: Frames,
     // What the socket did not take yet.
-    outgoing: BytesMut,
+    outgoing: VecDeque<Bytes>,
     /// When to connect anew, before the broker ends the connection because the login is too old.
     pub renewal: Option<Instant>,
 }
@@ -226,7 +226,7 @@ impl Connection {
             stream,
             calls: Calls::new(&options.client),
             frames: Frames::new(options.frame),
-            outgoing: BytesMut::new(),
+            outgoing: VecDeque::new(),
             renewal: None,
         };
         let mut handshake = Handshake::new(options.login.clone());
@@ -272,16 +272,17 @@ impl Connection {
     /// Sends a request, as far as the socket takes it; `flush` sends the rest. Whether nothing is left.
     pub fn push(&mut self, frame: Frame) -> io::Result<bool> {
         let bytes = self.calls.send(frame);
-        self.outgoing.extend_from_slice(&bytes);
+        self.outgoing.push_back(bytes);
         self.flush()
     }
 
     /// Sends what is left, as far as the socket takes it. Whether nothing is left.
     pub fn flush(&mut self) -> io::Result<bool> {
-        while !self.outgoing.is_empty() {
-            match self.stream.write(&self.outgoing) {
+        while let Some(first) = self.outgoing.front_mut() {
+            match self.stream.write(first) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => self.outgoing.advance(written),
+                Ok(written) if written < first.len() => first.advance(written),
+                Ok(_) => drop(self.outgoing.pop_front()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_late(&error) => return Ok(false),
                 Err(error) => return Err(error),

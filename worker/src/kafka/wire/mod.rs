@@ -16,6 +16,8 @@ pub mod fetch;
 mod group;
 pub mod network;
 mod problem;
+pub mod produce;
+pub mod producer;
 pub mod sasl;
 mod seeds;
 mod shape;

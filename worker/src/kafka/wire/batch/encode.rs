@@ -1,5 +1,6 @@
 //! Record batches from columns or single records.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use arrow::array::{Array, AsArray, BinaryArray, Int64Array, ListArray};
@@ -118,19 +119,24 @@ impl Writer {
         self.last_delta = row.offset as i32;
     }
 
+    /// Adds a row of columns, with the offset that follows the last record's and a timestamp of its own.
+    pub fn push_row(&mut self, rows: Rows<'_>, at: usize, timestamp: i64) {
+        let row = Row {
+            offset: i64::from(self.last_delta) + 1,
+            timestamp,
+            key: rows.keys.is_valid(at).then(|| rows.keys.value(at)),
+            value: rows.values.is_valid(at).then(|| rows.values.value(at)),
+        };
+        match rows.headers {
+            None => self.push(row, std::iter::empty()),
+            Some(headers) => self.push(row, headers_of(headers, at)),
+        }
+    }
+
     /// Adds rows of columns, with the offsets that follow the last record's.
     pub fn extend(&mut self, rows: Rows<'_>, range: std::ops::Range<usize>) {
         for at in range {
-            let row = Row {
-                offset: i64::from(self.last_delta) + 1,
-                timestamp: rows.timestamps.value(at),
-                key: rows.keys.is_valid(at).then(|| rows.keys.value(at)),
-                value: rows.values.is_valid(at).then(|| rows.values.value(at)),
-            };
-            match rows.headers {
-                None => self.push(row, std::iter::empty()),
-                Some(headers) => self.push(row, headers_of(headers, at)),
-            }
+            self.push_row(rows, at, rows.timestamps.value(at));
         }
     }
 
@@ -190,9 +196,9 @@ fn headers_of(headers: &ListArray, row: usize) -> impl Iterator<Item = (&str, Op
 }
 
 /// Compresses the records of one batch in the form that all of Kafka's clients read.
-pub(super) fn compress(codec: Codec, plain: &[u8]) -> io::Result<Vec<u8>> {
-    match codec {
-        Codec::None => Ok(plain.to_vec()),
+pub(super) fn compress(codec: Codec, plain: &[u8]) -> io::Result<Cow<'_, [u8]>> {
+    let compressed = match codec {
+        Codec::None => return Ok(Cow::Borrowed(plain)),
         Codec::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             encoder.write_all(plain)?;
@@ -205,7 +211,8 @@ pub(super) fn compress(codec: Codec, plain: &[u8]) -> io::Result<Vec<u8>> {
             encoder.finish().map_err(io::Error::other)
         }
         Codec::Zstd => zstd::bulk::compress(plain, zstd::DEFAULT_COMPRESSION_LEVEL),
-    }
+    };
+    compressed.map(Cow::Owned)
 }
 
 /// Snappy in Java's framing: Kafka's own clients read no other.

@@ -130,6 +130,12 @@ pub(super) fn versions(fetch: (i16, i16)) -> ApiVersionsResponse {
         version(ApiKey::Metadata, 0, 13),
         version(ApiKey::FindCoordinator, 0, 6),
         version(ApiKey::OffsetFetch, 1, 9),
+        version(ApiKey::Produce, 3, 12),
+        version(ApiKey::InitProducerId, 0, 5),
+        version(ApiKey::AddPartitionsToTxn, 0, 5),
+        version(ApiKey::AddOffsetsToTxn, 0, 4),
+        version(ApiKey::TxnOffsetCommit, 0, 5),
+        version(ApiKey::EndTxn, 0, 5),
         version(ApiKey::SaslHandshake, 0, 1),
         version(ApiKey::SaslAuthenticate, 0, 2),
     ];

@@ -15,7 +15,7 @@ fn network(patience: Patience) -> Network {
 }
 
 fn next(network: &mut Network) -> Event {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while Instant::now() < end {
         if let Some(event) = network.next_event() {
             return event;

@@ -1,0 +1,178 @@
+//! What waits to be written to a partition.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Backoff, Identity};
+use crate::kafka::wire::batch::{self, Codec, Producer, Rows, Writer};
+use crate::records::TopicPartition;
+
+/// Batches begin with room for so many bytes, and grow.
+const FIRST_ROOM: usize = 16 << 10;
+
+/// A partition that is written to.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) name: TopicPartition,
+    pub(super) added: bool,
+    pub(super) backoff: Backoff,
+    codec: Codec,
+    filling: Writer,
+    // When the first record came into it.
+    since: Option<Instant>,
+    queue: VecDeque<Batch>,
+    sequence: i32,
+    under_way: bool,
+}
+
+/// A batch that gets no more records.
+#[derive(Debug)]
+struct Batch {
+    content: Content,
+    records: u64,
+    size: usize,
+    since: Instant,
+}
+
+#[derive(Debug)]
+enum Content {
+    Records(Writer),
+    // What was sent once is sent again as it was.
+    Sent(Bytes),
+}
+
+impl Partition {
+    pub(super) fn new(name: TopicPartition, codec: Codec) -> Self {
+        Self {
+            name,
+            added: false,
+            backoff: Backoff::default(),
+            codec,
+            filling: Writer::with_capacity(0),
+            since: None,
+            queue: VecDeque::new(),
+            sequence: 0,
+            under_way: false,
+        }
+    }
+
+    /// For messages.
+    pub(super) fn doing(&self) -> String {
+        format!("write to topic `{}` partition {}", self.name.topic, self.name.partition)
+    }
+
+    pub(super) fn push(&mut self, now: Instant, rows: Rows<'_>, row: usize, timestamp: i64, most: usize) {
+        if self.filling.is_empty() {
+            self.filling = Writer::with_capacity(FIRST_ROOM.min(most));
+            self.since = Some(now);
+        }
+        self.filling.push_row(rows, row, timestamp);
+        if self.filling.bytes() >= most {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        let Some(since) = self.since.take() else { return };
+        let writer = std::mem::replace(&mut self.filling, Writer::with_capacity(0));
+        let (records, size) = (writer.len() as u64, writer.bytes());
+        self.queue.push_back(Batch { content: Content::Records(writer), records, size, since });
+    }
+
+    /// A batch that is not full is sent when nothing is under way that it would only stand behind.
+    pub(super) fn seal_if_due(&mut self, now: Instant, linger: Duration, flushing: bool) {
+        let due = self.since.is_some_and(|since| flushing || now >= since + linger);
+        if due && self.queue.is_empty() {
+            self.seal();
+        }
+    }
+
+    /// When the batch that is being filled is to be sent.
+    pub(super) fn due(&self, linger: Duration) -> Option<Instant> {
+        self.since.filter(|_| self.queue.is_empty()).map(|since| since + linger)
+    }
+
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        !self.under_way && !self.queue.is_empty() && self.backoff.is_over(now)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.filling.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.filling.bytes() + self.queue.iter().map(|batch| batch.size).sum::<usize>()
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.filling.len() as u64 + self.queue.iter().map(|batch| batch.records).sum::<u64>()
+    }
+
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.queue.front().map(|batch| batch.since).or(self.since)
+    }
+
+    /// The first batch's bytes; it is under way then.
+    pub(super) fn send(&mut self, identity: Identity, transactional: bool) -> Option<io::Result<Bytes>> {
+        let (sequence, codec) = (self.sequence, self.codec);
+        let batch = self.queue.front_mut()?;
+        if let Content::Records(writer) = &mut batch.content {
+            let writer = std::mem::replace(writer, Writer::with_capacity(0));
+            let producer = Producer { id: identity.id, epoch: identity.epoch, sequence, transactional };
+            let settings = batch::Settings { codec, producer: Some(producer), ..batch::Settings::default() };
+            match writer.finish(&settings) {
+                Ok(bytes) => batch.content = Content::Sent(Bytes::from(bytes)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.under_way = true;
+        match &batch.content {
+            Content::Sent(bytes) => Some(Ok(bytes.clone())),
+            Content::Records(_) => None,
+        }
+    }
+
+    /// The first batch is acknowledged.
+    pub(super) fn acknowledged(&mut self) {
+        self.under_way = false;
+        self.backoff.worked();
+        if let Some(batch) = self.queue.pop_front() {
+            // As the broker counts: from the largest number on to 0.
+            self.sequence = ((i64::from(self.sequence) + batch.records as i64) & i64::from(i32::MAX)) as i32;
+        }
+    }
+
+    /// The first batch is to be sent again.
+    pub(super) fn again(&mut self, now: Instant) {
+        self.under_way = false;
+        self.backoff.failed(now);
+    }
+
+    /// The records of the batch that is under way.
+    pub(super) fn first_records(&self) -> u64 {
+        self.queue.front().map_or(0, |batch| batch.records)
+    }
+
+    /// Nothing waits any more, and sequences begin anew: with another epoch.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        self.filling = Writer::with_capacity(0);
+        self.since = None;
+        self.under_way = false;
+        self.restart();
+    }
+
+    /// Sequences begin anew. Nothing may be under way.
+    pub(super) fn restart(&mut self) {
+        self.sequence = 0;
+        self.added = false;
+    }
+
+    /// Whether the partition has to become a part of the transaction.
+    pub(super) fn is_to_be_added(&self) -> bool {
+        !self.added && !self.is_empty()
+    }
+}

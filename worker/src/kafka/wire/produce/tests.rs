@@ -1,0 +1,446 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use arrow::array::{BinaryArray, Int64Array};
+use bytes::Bytes;
+use kafka_protocol::error::ResponseError as E;
+use kafka_protocol::messages::add_partitions_to_txn_response::{
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
+};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{
+    AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, BrokerId, EndTxnResponse, FindCoordinatorResponse,
+    InitProducerIdResponse, MetadataResponse, ProduceResponse, ProducerId, TxnOffsetCommitResponse,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::kafka::columns::Columns;
+use crate::kafka::error::Class;
+use crate::kafka::wire::batch::{Decompressor, Position, Records, Room, Target};
+
+const NODE: i32 = 1;
+const PARTITIONS: i32 = 3;
+
+fn settings() -> Settings {
+    Settings {
+        transactional: Some(("app.0".to_owned(), Duration::from_secs(10))),
+        batch: 200,
+        request: 1000,
+        linger: Duration::from_millis(50),
+        delivery: Duration::from_secs(1000),
+        acknowledge: Duration::from_secs(10),
+    }
+}
+
+fn partition(number: i32) -> TopicPartition {
+    TopicPartition { topic: Arc::from("t"), partition: number }
+}
+
+fn push(sender: &mut Sender, now: Instant, number: i32, value: &str) {
+    let place = sender.place(&partition(number), Codec::None);
+    let (keys, values) = (BinaryArray::from_opt_vec(vec![None]), BinaryArray::from_vec(vec![value.as_bytes()]));
+    let rows = Rows { keys: &keys, values: &values, timestamps: &Int64Array::from(vec![1]), headers: None };
+    sender.push(now, place, rows, 0, 1);
+}
+
+/// A broker with one transactional id, as Kafka keeps it, in the first version of transactions.
+#[derive(Default)]
+struct Broker {
+    id: i64,
+    epoch: i16,
+    logs: [Log; PARTITIONS as usize],
+    added: BTreeSet<i32>,
+    grouped: bool,
+    offset: i64,
+    pending_offset: Option<i64>,
+    last_end: Option<i16>,
+}
+
+#[derive(Default)]
+struct Log {
+    committed: Vec<String>,
+    open: Vec<String>,
+    // The next sequence of the present epoch, and the last batches.
+    next: i32,
+    last: VecDeque<(i32, i32)>,
+    epoch: i16,
+}
+
+impl Broker {
+    fn handle(&mut self, request: &Request) -> Answer {
+        match request {
+            Request::Metadata(_) => Answer::Metadata(metadata()),
+            Request::FindCoordinator(_) => {
+                let found = FindCoordinatorResponse::default().with_node_id(BrokerId(NODE)).with_port(9);
+                Answer::FindCoordinator(found.with_host(StrBytes::from_static_str("h")))
+            }
+            Request::InitProducerId(request) => Answer::InitProducerId(self.init(request)),
+            Request::AddPartitions(request) => Answer::AddPartitions(self.add(request)),
+            Request::AddOffsets(request) => {
+                let code = self.check(request.producer_id.0, request.producer_epoch);
+                self.grouped |= code == 0;
+                Answer::AddOffsets(AddOffsetsToTxnResponse::default().with_error_code(code))
+            }
+            Request::CommitOffsets(request) => {
+                let code = self.check(request.producer_id.0, request.producer_epoch);
+                if code == 0 && self.grouped {
+                    self.pending_offset = Some(request.topics[0].partitions[0].committed_offset);
+                }
+                Answer::CommitOffsets(TxnOffsetCommitResponse::default())
+            }
+            Request::End(request) => Answer::End(self.end(request)),
+            Request::Produce(request) => Answer::Produce(NODE, self.produce(request)),
+        }
+    }
+
+    fn check(&self, id: i64, epoch: i16) -> i16 {
+        if (id, epoch) == (self.id, self.epoch) { 0 } else { E::InvalidProducerEpoch.code() }
+    }
+
+    fn init(&mut self, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+        let given = (request.producer_id.0, request.producer_epoch);
+        // The present epoch, or the one before where the answer was lost.
+        let known = given == (-1, -1) || given == (self.id, self.epoch) || given == (self.id, self.epoch - 1);
+        if !known {
+            return InitProducerIdResponse::default().with_error_code(E::ProducerFenced.code());
+        }
+        if !self.added.is_empty() || self.grouped {
+            // What is open is aborted under another epoch, and the producer is to ask again.
+            self.finish(false);
+            self.epoch += 1;
+            return InitProducerIdResponse::default().with_error_code(E::ConcurrentTransactions.code());
+        }
+        if given.1 != self.epoch - 1 || given.0 == -1 {
+            self.epoch += 1;
+        }
+        self.id = 7;
+        InitProducerIdResponse::default().with_producer_id(ProducerId(self.id)).with_producer_epoch(self.epoch)
+    }
+
+    fn add(&mut self, request: &AddPartitionsToTxnRequest) -> AddPartitionsToTxnResponse {
+        let code = self.check(request.v3_and_below_producer_id.0, request.v3_and_below_producer_epoch);
+        let topics = request.v3_and_below_topics.iter().map(|topic| {
+            let result = |partition: &i32| {
+                let result = AddPartitionsToTxnPartitionResult::default().with_partition_index(*partition);
+                result.with_partition_error_code(code)
+            };
+            if code == 0 {
+                self.added.extend(&topic.partitions);
+            }
+            AddPartitionsToTxnTopicResult::default()
+                .with_name(topic.name.clone())
+                .with_results_by_partition(topic.partitions.iter().map(result).collect())
+        });
+        AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(topics.collect())
+    }
+
+    fn end(&mut self, request: &EndTxnRequest) -> EndTxnResponse {
+        let code = self.check(request.producer_id.0, request.producer_epoch);
+        let open = !self.added.is_empty() || self.grouped;
+        if code != 0 {
+            return EndTxnResponse::default().with_error_code(code);
+        }
+        if !open && self.last_end != Some(self.epoch) {
+            return EndTxnResponse::default().with_error_code(E::InvalidTxnState.code());
+        }
+        self.finish(request.committed);
+        self.last_end = request.committed.then_some(self.epoch);
+        EndTxnResponse::default()
+    }
+
+    fn finish(&mut self, commit: bool) {
+        for log in &mut self.logs {
+            let open = std::mem::take(&mut log.open);
+            if commit {
+                log.committed.extend(open);
+            }
+        }
+        if let Some(offset) = self.pending_offset.take().filter(|_| commit) {
+            self.offset = offset;
+        }
+        self.added.clear();
+        self.grouped = false;
+    }
+
+    fn produce(&mut self, request: &ProduceRequest) -> ProduceResponse {
+        let topics = request.topic_data.iter().map(|topic| {
+            let answers = topic.partition_data.iter().map(|data| {
+                let code = self.append(data.index, data.records.clone().unwrap());
+                PartitionProduceResponse::default().with_index(data.index).with_error_code(code)
+            });
+            TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(answers.collect())
+        });
+        ProduceResponse::default().with_responses(topics.collect())
+    }
+
+    fn append(&mut self, partition: i32, bytes: Bytes) -> i16 {
+        let number = |range: std::ops::Range<usize>| bytes[range].iter().fold(0_i64, |n, b| (n << 8) | i64::from(*b));
+        let (id, epoch, sequence) = (number(43..51), number(51..53) as i16, number(53..57) as i32);
+        if (id, epoch) != (self.id, self.epoch) {
+            return E::InvalidProducerEpoch.code();
+        }
+        let log = &mut self.logs[partition as usize];
+        if !self.added.contains(&partition) {
+            return E::InvalidTxnState.code();
+        }
+        let values = values(bytes);
+        if log.epoch != epoch {
+            (log.epoch, log.next) = (epoch, 0);
+            log.last.clear();
+        }
+        if log.last.contains(&(sequence, values.len() as i32)) {
+            return 0;
+        }
+        if sequence != log.next {
+            return E::OutOfOrderSequenceNumber.code();
+        }
+        log.next += values.len() as i32;
+        log.last.push_back((sequence, values.len() as i32));
+        if log.last.len() > 5 {
+            log.last.pop_front();
+        }
+        log.open.extend(values);
+        0
+    }
+}
+
+fn values(bytes: Bytes) -> Vec<String> {
+    let mut records = Records::uncommitted(bytes, Position { offset: 0, leader_epoch: -1 });
+    let mut columns = Columns::with_capacity(0, 8, 64);
+    let mut target = Target { columns: &mut columns, slot: 0, headers: false, end: None };
+    let mut room = Room { rows: 10_000, bytes: 1 << 20 };
+    records.read(&mut target, &mut room, &mut Decompressor::new(1 << 20)).unwrap();
+    let batch = columns.finish(&Arc::from([]));
+    (0..batch.len()).map(|row| String::from_utf8(batch.values.value(row).to_vec()).unwrap()).collect()
+}
+
+fn metadata() -> MetadataResponse {
+    let broker = MetadataResponseBroker::default().with_node_id(BrokerId(NODE)).with_port(9);
+    let partition = |index| {
+        let partition = MetadataResponsePartition::default().with_partition_index(index);
+        partition.with_leader_id(BrokerId(NODE)).with_leader_epoch(0)
+    };
+    let topic = MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_static_str("t"))))
+        .with_partitions((0..PARTITIONS).map(partition).collect());
+    MetadataResponse::default().with_brokers(vec![broker]).with_topics(vec![topic])
+}
+
+/// Carries requests out until there are none, or time has passed in vain.
+fn run(sender: &mut Sender, broker: &mut Broker, now: &mut Instant) {
+    for _ in 0..100 {
+        match sender.next(*now) {
+            Some((_, request)) => {
+                let answer = broker.handle(&request);
+                sender.answered(*now, answer);
+            }
+            None => *now += Duration::from_millis(20),
+        }
+    }
+}
+
+#[test]
+fn a_transaction_goes_its_way() {
+    let (mut sender, mut broker, mut now) = (Sender::new(settings()), Broker::default(), Instant::now());
+    sender.take_over();
+    run(&mut sender, &mut broker, &mut now);
+    assert!(sender.has_identity());
+    for round in 0..3 {
+        sender.begin();
+        for n in 0..50 {
+            push(&mut sender, now, n % PARTITIONS, &format!("{round}-{n}"));
+        }
+        let place = Place { partition: partition(0), offset: round, leader_epoch: 3, metadata: "m".to_owned() };
+        sender.send_offsets("group", &[place]);
+        run(&mut sender, &mut broker, &mut now);
+        assert!(!sender.has_offsets() && sender.is_open());
+        assert!(broker.logs[0].committed.iter().all(|value| !value.starts_with(&format!("{round}-"))));
+        sender.commit();
+        run(&mut sender, &mut broker, &mut now);
+        assert!(!sender.is_open() && sender.is_flushed() && sender.failure().is_none());
+        assert_eq!((broker.offset, sender.queued()), (round, 0));
+    }
+    assert_eq!(broker.epoch, 1, "one epoch for all of them");
+    assert_eq!(broker.logs.iter().map(|log| log.committed.len()).sum::<usize>(), 150);
+}
+
+#[test]
+fn an_abort_is_another_epoch() {
+    let (mut sender, mut broker, mut now) = (Sender::new(settings()), Broker::default(), Instant::now());
+    sender.begin();
+    push(&mut sender, now, 0, "lost");
+    sender.flush();
+    run(&mut sender, &mut broker, &mut now);
+    assert_eq!(broker.logs[0].open, ["lost"]);
+    sender.abort();
+    run(&mut sender, &mut broker, &mut now);
+    assert!(broker.logs[0].open.is_empty() && broker.epoch == 2);
+    sender.begin();
+    push(&mut sender, now, 0, "kept");
+    sender.commit();
+    run(&mut sender, &mut broker, &mut now);
+    assert_eq!(broker.logs[0].committed, ["kept"]);
+}
+
+#[test]
+fn who_was_fenced_is_told_and_does_not_fence_his_successor() {
+    let (mut sender, mut broker, mut now) = (Sender::new(settings()), Broker::default(), Instant::now());
+    sender.begin();
+    push(&mut sender, now, 0, "a");
+    sender.flush();
+    run(&mut sender, &mut broker, &mut now);
+    broker.init(&InitProducerIdRequest::default().with_producer_id(ProducerId(-1)).with_producer_epoch(-1));
+    broker.epoch += 3;
+    sender.commit();
+    run(&mut sender, &mut broker, &mut now);
+    assert_eq!(sender.failure().map(|error| error.class), Some(Class::Fenced));
+    let epoch = broker.epoch;
+    sender.abort();
+    run(&mut sender, &mut broker, &mut now);
+    assert_eq!(sender.failure().map(|error| error.class), Some(Class::Fenced));
+    assert_eq!(broker.epoch, epoch);
+}
+
+#[test]
+fn a_refused_record_and_one_that_nobody_takes_are_told() {
+    let (mut sender, mut broker, mut now) = (Sender::new(settings()), Broker::default(), Instant::now());
+    sender.begin();
+    push(&mut sender, now, 0, "a");
+    sender.flush();
+    while let Some((_, request)) = sender.next(now) {
+        let Request::Produce(request) = &request else {
+            let answer = broker.handle(&request);
+            sender.answered(now, answer);
+            continue;
+        };
+        let told = PartitionProduceResponse::default()
+            .with_error_code(E::InvalidTimestamp.code())
+            .with_error_message(Some(StrBytes::from_static_str("too old")));
+        let topic = TopicProduceResponse::default()
+            .with_name(request.topic_data[0].name.clone())
+            .with_partition_responses(vec![told]);
+        sender.answered(now, Answer::Produce(NODE, ProduceResponse::default().with_responses(vec![topic])));
+    }
+    let undelivered = sender.take_undelivered().unwrap();
+    assert!(undelivered.error.is_refused_record() && undelivered.records == 1, "{undelivered:?}");
+    assert!(
+        undelivered.error.to_string().contains("topic `t` partition 0")
+            && undelivered.error.message.ends_with("too old")
+    );
+    assert_eq!(sender.next(now), None, "nothing behind a failure");
+
+    let mut sender = Sender::new(Settings { delivery: Duration::from_secs(1), ..settings() });
+    push(&mut sender, now, 0, "a");
+    now += Duration::from_secs(2);
+    assert_eq!(sender.next(now), None);
+    assert_eq!(sender.take_undelivered().unwrap().error.code, Code::MessageTimedOut);
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug)]
+enum Chance {
+    Answered,
+    LostBefore,
+    LostAfter,
+    /// It is lost, and arrives much later.
+    Stale,
+}
+
+fn any_chance() -> impl Strategy<Value = Chance> {
+    prop_oneof![
+        12 => Just(Chance::Answered),
+        1 => Just(Chance::LostBefore),
+        1 => Just(Chance::LostAfter),
+        1 => Just(Chance::Stale),
+    ]
+}
+
+proptest! {
+    /// Whatever is lost or late, each record is committed once, in order, together with its offset.
+    #[test]
+    fn records_are_committed_once(
+        chances in proptest::collection::vec(any_chance(), 0..200),
+        transactions in proptest::collection::vec(1_usize..30, 1..12),
+        hold in 1_usize..40,
+    ) {
+        let (mut sender, mut broker, mut now) = (Sender::new(settings()), Broker::default(), Instant::now());
+        let mut chances = chances.into_iter();
+        let mut stale: VecDeque<(usize, Request)> = VecDeque::new();
+        let mut steps = 0;
+        let (mut first, mut expected) = (0, 0_i64);
+        for count in &transactions {
+            // As the shard does: from the last checkpoint again until it is committed.
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                prop_assert!(tries < 300, "no end");
+                sender.begin();
+                for n in first..first + count {
+                    push(&mut sender, now, n as i32 % PARTITIONS, &n.to_string());
+                }
+                let place = Place { partition: partition(0), offset: (first + count) as i64, leader_epoch: -1, metadata: String::new() };
+                sender.send_offsets("group", &[place]);
+                sender.commit();
+                for _ in 0..2000 {
+                    steps += 1;
+                    while stale.front().is_some_and(|(due, _)| *due <= steps) {
+                        let (_, request) = stale.pop_front().unwrap();
+                        broker.handle(&request);
+                    }
+                    if !sender.is_open() || sender.failure().is_some() {
+                        break;
+                    }
+                    let Some((to, request)) = sender.next(now) else {
+                        now += Duration::from_millis(20);
+                        continue;
+                    };
+                    let api = request.api();
+                    match chances.next().unwrap_or(Chance::Answered) {
+                        Chance::Answered => {
+                            let answer = broker.handle(&request);
+                            sender.answered(now, answer);
+                        }
+                        Chance::LostBefore => sender.failed(now, to, api),
+                        Chance::LostAfter => {
+                            broker.handle(&request);
+                            sender.failed(now, to, api);
+                        }
+                        Chance::Stale => {
+                            stale.push_back((steps + hold, request));
+                            sender.failed(now, to, api);
+                        }
+                    }
+                }
+                if !sender.is_open() && sender.failure().is_none() {
+                    break;
+                }
+                // The commit may have succeeded before the answer was lost; the header would tell.
+                prop_assert!(sender.failure().is_some(), "neither committed nor failed");
+                sender.abort();
+                for _ in 0..200 {
+                    match sender.next(now) {
+                        Some((_, request)) => {
+                            let answer = broker.handle(&request);
+                            sender.answered(now, answer);
+                        }
+                        None => now += Duration::from_millis(20),
+                    }
+                }
+                if broker.offset == (first + count) as i64 {
+                    break;
+                }
+            }
+            first += count;
+            expected = first as i64;
+            prop_assert_eq!(broker.offset, expected);
+        }
+        for (number, log) in broker.logs.iter().enumerate() {
+            let all: Vec<String> =
+                (0..expected).filter(|n| *n as usize % PARTITIONS as usize == number).map(|n| n.to_string()).collect();
+            prop_assert_eq!(&log.committed, &all);
+        }
+    }
+}
