@@ -113,13 +113,12 @@ impl Producer {
         either!(&mut self.0, producer => producer.begin())
     }
 
-    /// Whether the open transaction can be aborted and the producer be used on. With librdkafka only as long as no
-    /// connection was closed since it began: what was under way on it may still reach the broker, even behind the
-    /// transaction's end, and so in the next one of the same epoch. On the wire an abort is another epoch.
+    /// Whether the open transaction can be aborted and the producer be used on: as long as no connection was lost since it
+    /// began. What was under way on it may still reach the broker, even behind the transaction's end.
     pub fn can_abort(&self) -> bool {
         match &self.0 {
             Filling::Native(producer) => !producer.lost_connection(),
-            Filling::Wire(_) => true,
+            Filling::Wire(producer) => !producer.is_tainted(),
         }
     }
 

@@ -11,9 +11,9 @@
 //! batch, and the transaction is ended only when every batch is acknowledged and the offsets are taken.
 //!
 //! **Guarantees.** What is retriable is tried again, and nothing else is: any other answer is a failure of the producer,
-//! which only another epoch mends ([`Sender::abort`], or another producer). Every abort is an `InitProducerId` with the
-//! present id and epoch: it ends the transaction, and whatever of it is still on its way is refused, while a successor
-//! with a later epoch fences us. Where a connection was lost with a request under way, that request may arrive at any time;
+//! which only another epoch mends ([`Sender::abort`], or another producer). An abort waits for what is under way, ends the
+//! transaction, and takes another epoch by an `InitProducerId` with the present id and epoch, which a successor with a later
+//! one refuses. Where a connection was lost with a request under way, that request may arrive at any time;
 //! so the next transaction begins with another epoch, too.
 //!
 //! **Assumptions.** The caller carries out actions and reports each one's end, in the order of each broker's answers.
@@ -147,6 +147,7 @@ pub struct Sender {
     // Whether the coordinator has heard of the open transaction.
     touched: bool,
     ending: bool,
+    aborting: bool,
     offsets: Option<Offsets>,
     flushing: bool,
     // A request was lost on its way and may still arrive.
@@ -171,6 +172,7 @@ impl Sender {
             open: false,
             touched: false,
             ending: false,
+            aborting: false,
             offsets: None,
             flushing: false,
             tainted: false,
@@ -201,7 +203,12 @@ impl Sender {
 
     /// Whether there is an id with an epoch to write with.
     pub fn has_identity(&self) -> bool {
-        !self.renew
+        !self.renew && !self.aborting
+    }
+
+    /// Whether a request was lost on its way that may still arrive within the open transaction, or behind it.
+    pub fn is_tainted(&self) -> bool {
+        self.tainted
     }
 
     /// Whether a transaction is open.
@@ -278,7 +285,8 @@ impl Sender {
         self.flushing = true;
     }
 
-    /// Gives up what is not committed: by another epoch, in which everything begins anew.
+    /// Gives up what is not committed: by another epoch, in which everything begins anew. Not for a tainted transaction: what
+    /// is still on its way would need a producer that takes the id over, whose markers have a later epoch.
     pub fn abort(&mut self) {
         for partition in &mut self.partitions {
             partition.clear();
@@ -288,7 +296,12 @@ impl Sender {
         self.control.forget();
         (self.open, self.ending, self.flushing, self.tainted) = (false, false, false, false);
         (self.offsets, self.failure, self.undelivered) = (None, None, None);
-        self.renew = true;
+        self.aborting = true;
+    }
+
+    /// Whether no batch is under way.
+    fn is_quiet(&self) -> bool {
+        self.under_way.values().all(VecDeque::is_empty)
     }
 
     /// What is to be done now; to be asked again until there is nothing.
@@ -352,7 +365,7 @@ impl Sender {
     }
 
     fn next_produce(&mut self, now: Instant) -> Option<(To, Request)> {
-        if self.renew {
+        if self.renew || self.aborting {
             return None;
         }
         let (linger, transactional) = (self.settings.linger, self.is_transactional());
@@ -424,6 +437,10 @@ impl Sender {
                     self.partitions[place].again(now);
                 }
                 self.cluster.want();
+                if self.aborting {
+                    let words = "a batch of it was lost on its way, and may still arrive";
+                    self.fail(KafkaError::new("abort the transaction", Code::BrokerTransportFailure, words));
+                }
             }
             _ => {
                 self.tainted |= api != ApiKey::FindCoordinator && api != ApiKey::InitProducerId;

@@ -110,6 +110,11 @@ impl Producer {
         self.until("abort the transaction", wait, Sender::has_identity)
     }
 
+    /// Whether a request was lost on its way since the transaction began.
+    pub fn is_tainted(&self) -> bool {
+        self.sender.is_tainted()
+    }
+
     /// Waits until everything written is acknowledged, or failed.
     pub fn flush(&mut self, wait: Duration) -> Result<(), KafkaError> {
         self.sender.flush();

@@ -143,7 +143,7 @@ impl Sender {
         match (task, answer) {
             (Task::Init, Answer::InitProducerId(response)) => {
                 self.identity = Identity { id: response.producer_id.0, epoch: response.producer_epoch };
-                self.renew = false;
+                (self.renew, self.aborting) = (false, false);
                 for partition in &mut self.partitions {
                     partition.restart();
                 }
@@ -159,7 +159,8 @@ impl Sender {
                 }
             }
             (Task::CommitOffsets, _) => self.offsets = None,
-            (Task::End, _) => (self.open, self.ending, self.flushing) = (false, false, false),
+            (Task::Commit, _) => (self.open, self.ending, self.flushing) = (false, false, false),
+            (Task::Abort, _) => self.touched = false,
             (Task::Init, _) => {}
         }
     }

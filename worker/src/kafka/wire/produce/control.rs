@@ -48,7 +48,8 @@ pub(super) enum Task {
     AddPartitions(Vec<usize>),
     AddOffsets,
     CommitOffsets,
-    End,
+    Commit,
+    Abort,
 }
 
 impl Task {
@@ -67,7 +68,8 @@ impl Task {
             Self::Init => "take over the transactional id",
             Self::AddPartitions(_) => "write in a transaction",
             Self::AddOffsets | Self::CommitOffsets => "commit the group's offsets in a transaction",
-            Self::End => "commit the transaction",
+            Self::Commit => "commit the transaction",
+            Self::Abort => "abort the transaction",
         }
     }
 }
@@ -118,6 +120,9 @@ impl Control {
 impl Sender {
     /// What is to be done next, if anything.
     fn task(&self) -> Option<Task> {
+        if self.aborting {
+            return self.is_quiet().then_some(if self.touched { Task::Abort } else { Task::Init });
+        }
         if self.renew {
             return Some(Task::Init);
         }
@@ -132,7 +137,7 @@ impl Sender {
         match &self.offsets {
             Some(offsets) if offsets.added => Some(Task::CommitOffsets),
             Some(_) => Some(Task::AddOffsets),
-            None => (self.ending && self.is_flushed()).then_some(Task::End),
+            None => (self.ending && self.is_flushed()).then_some(Task::Commit),
         }
     }
 
@@ -198,12 +203,12 @@ impl Sender {
                     .with_group_id(self.group())
                     .with_topics(self.offsets.as_ref().map_or_else(Vec::new, |offsets| by_topic(&offsets.places))),
             ),
-            Task::End => Request::End(
+            Task::Commit | Task::Abort => Request::End(
                 EndTxnRequest::default()
                     .with_transactional_id(transaction)
                     .with_producer_id(id)
                     .with_producer_epoch(epoch)
-                    .with_committed(true),
+                    .with_committed(*task == Task::Commit),
             ),
         }
     }
