@@ -15,12 +15,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::add_partitions_to_txn_response::{
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
+};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::{
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+};
 use kafka_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, BrokerId, FetchRequest, FetchResponse, FindCoordinatorRequest,
     FindCoordinatorResponse, MetadataRequest, MetadataResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId,
@@ -70,6 +84,12 @@ const DECODERS: &[Decoder] = &[
     Decoder { name: "api-versions", valid: versions, decode: response::<ApiVersionsRequest>, mend: None },
     Decoder { name: "find-coordinator", valid: coordinator, decode: response::<FindCoordinatorRequest>, mend: None },
     Decoder { name: "offset-fetch", valid: offsets, decode: response::<OffsetFetchRequest>, mend: None },
+    Decoder { name: "produce", valid: produced, decode: response::<ProduceRequest>, mend: None },
+    Decoder { name: "init-producer-id", valid: identity, decode: response::<InitProducerIdRequest>, mend: None },
+    Decoder { name: "add-partitions", valid: added, decode: response::<AddPartitionsToTxnRequest>, mend: None },
+    Decoder { name: "add-offsets", valid: grouped, decode: response::<AddOffsetsToTxnRequest>, mend: None },
+    Decoder { name: "commit-offsets", valid: committed, decode: response::<TxnOffsetCommitRequest>, mend: None },
+    Decoder { name: "end-txn", valid: ended, decode: response::<EndTxnRequest>, mend: None },
     Decoder { name: "sasl-handshake", valid: mechanisms, decode: response::<SaslHandshakeRequest>, mend: None },
     Decoder { name: "sasl-authenticate", valid: token, decode: response::<SaslAuthenticateRequest>, mend: None },
     Decoder { name: "scram", valid: scram, decode: read_scram, mend: None },
@@ -272,6 +292,55 @@ fn offsets(rng: &mut StdRng) -> Result<Vec<u8>> {
         OffsetFetchResponseTopic::default().with_name(TopicName(word(rng))).with_partitions(some(rng, partition))
     };
     encoded::<OffsetFetchRequest>(&OffsetFetchResponse::default().with_topics(some(rng, topic)))
+}
+
+fn produced(rng: &mut StdRng) -> Result<Vec<u8>> {
+    let refused = |rng: &mut StdRng| {
+        BatchIndexAndErrorMessage::default()
+            .with_batch_index(rng.random())
+            .with_batch_index_error_message(Some(word(rng)))
+    };
+    let partition = |rng: &mut StdRng| {
+        let refused = some(rng, refused);
+        PartitionProduceResponse::default().with_error_code(rng.random()).with_record_errors(refused)
+    };
+    let topic = |rng: &mut StdRng| {
+        let partitions = some(rng, partition);
+        TopicProduceResponse::default().with_name(TopicName(word(rng))).with_partition_responses(partitions)
+    };
+    encoded::<ProduceRequest>(&ProduceResponse::default().with_responses(some(rng, topic)))
+}
+
+fn identity(rng: &mut StdRng) -> Result<Vec<u8>> {
+    let id = ProducerId(rng.random());
+    encoded::<InitProducerIdRequest>(&InitProducerIdResponse::default().with_producer_id(id))
+}
+
+fn added(rng: &mut StdRng) -> Result<Vec<u8>> {
+    let partition = |rng: &mut StdRng| AddPartitionsToTxnPartitionResult::default().with_partition_index(rng.random());
+    let topic = |rng: &mut StdRng| {
+        let results = some(rng, partition);
+        AddPartitionsToTxnTopicResult::default().with_name(TopicName(word(rng))).with_results_by_partition(results)
+    };
+    let response = AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(some(rng, topic));
+    encoded::<AddPartitionsToTxnRequest>(&response)
+}
+
+fn grouped(rng: &mut StdRng) -> Result<Vec<u8>> {
+    encoded::<AddOffsetsToTxnRequest>(&AddOffsetsToTxnResponse::default().with_error_code(rng.random()))
+}
+
+fn committed(rng: &mut StdRng) -> Result<Vec<u8>> {
+    let partition = |rng: &mut StdRng| TxnOffsetCommitResponsePartition::default().with_error_code(rng.random());
+    let topic = |rng: &mut StdRng| {
+        let partitions = some(rng, partition);
+        TxnOffsetCommitResponseTopic::default().with_name(TopicName(word(rng))).with_partitions(partitions)
+    };
+    encoded::<TxnOffsetCommitRequest>(&TxnOffsetCommitResponse::default().with_topics(some(rng, topic)))
+}
+
+fn ended(rng: &mut StdRng) -> Result<Vec<u8>> {
+    encoded::<EndTxnRequest>(&EndTxnResponse::default().with_error_code(rng.random()))
 }
 
 fn mechanisms(rng: &mut StdRng) -> Result<Vec<u8>> {
