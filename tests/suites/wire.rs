@@ -401,11 +401,7 @@ fn written(case: &Case<'_>) -> Result<()> {
             producer.begin()?;
             write(&mut producer, &topic, compression, &records)?;
             if rng.random_ratio(1, 4) {
-                // As a shard does: where the abort fails, another producer takes over.
-                if producer.abort(GUARD).is_err() {
-                    producer = self::producer(case, &case.application_id())?;
-                    producer.init_transactions(GUARD)?;
-                }
+                producer.abort(GUARD)?;
             } else {
                 producer.commit(GUARD)?;
                 for record in records {

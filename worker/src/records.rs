@@ -194,3 +194,8 @@ pub fn take_headers(headers: &ListArray, indices: &UInt32Array) -> Result<ListAr
     let taken: ArrayRef = arrow::compute::take(headers, indices, None)?;
     Ok(arrow::array::AsArray::as_list::<i32>(taken.as_ref()).clone())
 }
+
+/// The time in milliseconds since 1970, as in a record's timestamp.
+pub(crate) fn now_millis() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

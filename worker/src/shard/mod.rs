@@ -40,13 +40,9 @@ mod watcher;
 mod without;
 
 pub use crate::kafka::SecretStore;
+pub(crate) use crate::records::now_millis;
 pub use crew::Assignments;
 pub use ownership::{Assignment, AssignmentSource, Claim};
 pub use runner::{Outcome, RunOptions, Runner};
 pub use status::{ShardState, ShardStatus, StatusBoard};
 pub use tenure::Grant;
-
-/// The time in milliseconds since 1970.
-pub(crate) fn now_millis() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}

@@ -64,9 +64,6 @@ impl Producer {
         places: &[Place],
         wait: Duration,
     ) -> Result<(), KafkaError> {
-        if places.is_empty() {
-            return Ok(());
-        }
         self.client.send_offsets(group, places, wait).map_err(|error| self.named(error))
     }
 

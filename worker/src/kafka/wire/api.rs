@@ -251,6 +251,12 @@ impl Api for ProduceRequest {
     ]);
 }
 
+/// A code.
+const CODE: Parts = Parts(&[I32, I16, TAGS]);
+/// A code for each partition.
+const CODES: Parts =
+    Parts(&[I32, Shape::CompactArray(&[Shape::Compact, Shape::CompactArray(&[I32, I16, TAGS]), TAGS]), TAGS]);
+
 impl Api for InitProducerIdRequest {
     const API: ApiKey = ApiKey::InitProducerId;
     const VERSION: i16 = 4;
@@ -260,28 +266,31 @@ impl Api for InitProducerIdRequest {
 impl Api for AddPartitionsToTxnRequest {
     const API: ApiKey = ApiKey::AddPartitionsToTxn;
     const VERSION: i16 = 3;
-    const RESPONSE: Parts =
-        Parts(&[I32, Shape::CompactArray(&[Shape::Compact, Shape::CompactArray(&[I32, I16, TAGS]), TAGS]), TAGS]);
+    const RESPONSE: Parts = CODES;
 }
 
 impl Api for AddOffsetsToTxnRequest {
     const API: ApiKey = ApiKey::AddOffsetsToTxn;
     const VERSION: i16 = 3;
-    const RESPONSE: Parts = Parts(&[I32, I16, TAGS]);
+    const RESPONSE: Parts = CODE;
 }
 
 impl Api for TxnOffsetCommitRequest {
     const API: ApiKey = ApiKey::TxnOffsetCommit;
     const VERSION: i16 = 3;
-    const RESPONSE: Parts =
-        Parts(&[I32, Shape::CompactArray(&[Shape::Compact, Shape::CompactArray(&[I32, I16, TAGS]), TAGS]), TAGS]);
+    const RESPONSE: Parts = CODES;
 }
 
 impl Api for EndTxnRequest {
     const API: ApiKey = ApiKey::EndTxn;
     const VERSION: i16 = 3;
-    const RESPONSE: Parts = Parts(&[I32, I16, TAGS]);
+    const RESPONSE: Parts = CODE;
 }
+
+/// The kind of coordinator that a group has, in `FindCoordinator`.
+pub(super) const OF_GROUP: i8 = 0;
+/// The kind that a transactional id has.
+pub(super) const OF_TRANSACTION: i8 = 1;
 
 /// The versions that a broker must have.
 pub(super) const NEEDED: [(ApiKey, i16); 10] = [

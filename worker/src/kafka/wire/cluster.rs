@@ -1,6 +1,6 @@
 //! Who leads which partition, and where the brokers are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -103,7 +103,9 @@ impl Cluster {
         if self.asked || !(self.wanted || old) || !self.backoff.is_over(now) {
             return None;
         }
+        let topics: BTreeSet<&str> = topics.collect();
         let topics: Vec<_> = topics
+            .into_iter()
             .map(|topic| {
                 MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(topic.into()))))
             })

@@ -50,10 +50,9 @@ impl Consumer {
     /// A consumer of the group; `batch` bounds the bytes that a poll returns.
     pub fn new(settings: Settings, group: &str, batch: u64, metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
         let network = Network::new(settings.options.clone(), settings.patience);
-        let failed = |error: std::io::Error| KafkaError::new("make a Kafka client", Code::Fail, error.to_string());
         Ok(Self {
             fetcher: Fetcher::new(settings.fetch),
-            network: network.map_err(failed)?,
+            network: network.map_err(|error| problem::of_client(&error))?,
             seeds: Seeds::new(settings.seeds.clone()),
             group: RefCell::new(Group::new(group, settings)),
             batch: usize::try_from(batch).unwrap_or(usize::MAX).max(1),
@@ -175,8 +174,10 @@ impl Consumer {
                     _ => self.described(now, peer, body),
                 };
                 if let Err(error) = outcome {
+                    let error = error.into();
+                    self.complaints.add(&error);
                     self.failed(now, peer, api);
-                    self.network.lose(peer, error.into());
+                    self.network.lose(peer, error);
                 }
             }
             Event::Lost { peer, under_way, error } => {

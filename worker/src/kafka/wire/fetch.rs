@@ -247,8 +247,7 @@ impl Fetcher {
     /// What is to be done now; to be asked again until there is nothing.
     pub fn next(&mut self, now: Instant) -> Option<Action> {
         let reading = self.slots.iter().zip(&*self.partitions).filter(|(slot, _)| slot.is_reading());
-        let topics: BTreeSet<&str> = reading.map(|(_, partition)| &*partition.topic).collect();
-        if let Some(request) = self.cluster.question(now, topics.into_iter()) {
+        if let Some(request) = self.cluster.question(now, reading.map(|(_, partition)| &*partition.topic)) {
             return Some(Action::Metadata(request));
         }
         self.next_fetch(now)

@@ -9,6 +9,7 @@ use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{FindCoordinatorRequest, GroupId, OffsetFetchRequest, OffsetFetchResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use super::api::OF_GROUP;
 use super::cluster::Endpoint;
 use super::connection::{Connection, ConnectionError};
 use super::consumer::Settings;
@@ -20,8 +21,6 @@ use crate::records::TopicPartition;
 
 /// What stands for no offset, as in librdkafka.
 const NONE: i64 = -1001;
-/// The kind of coordinator that a group has.
-const OF_GROUP: i8 = 0;
 
 /// A group.
 #[derive(Debug)]
@@ -60,14 +59,22 @@ impl Group {
         partitions: &[TopicPartition],
         wait: Duration,
     ) -> Result<Vec<Place>, KafkaError> {
-        let (begun, deadline) = (Instant::now(), Instant::now() + wait);
+        let deadline = Instant::now() + wait;
+        let mut unstable: Option<Instant> = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(UNSTABLE);
-            match self.attempt(partitions, begun.elapsed() < STABLE, left) {
+            // Not the time in which nobody answered.
+            let stable = unstable.is_none_or(|since| since.elapsed() < STABLE);
+            match self.attempt(partitions, stable, left) {
                 Ok(places) => return Ok(places),
                 Err(Failed::For(error)) => return Err(error),
                 Err(Failed::Passing(error)) if Instant::now() + UNSTABLE >= deadline => return Err(error),
-                Err(Failed::Passing(_)) => thread::sleep(UNSTABLE),
+                Err(Failed::Passing(error)) => {
+                    if error.code == Code::UnstableOffsetCommit {
+                        unstable.get_or_insert_with(Instant::now);
+                    }
+                    thread::sleep(UNSTABLE);
+                }
             }
         }
     }
@@ -91,7 +98,8 @@ impl Group {
     /// Asks one of the addresses, another one each time, for the coordinator, and connects to that.
     fn connect(&mut self, wait: Duration) -> Result<Connection, Failed> {
         let seeds = &self.settings.seeds;
-        let seed = &seeds[self.turn % seeds.len()];
+        let nowhere = || KafkaError::new("connect", Code::Resolve, "no address is known; check bootstrapServers");
+        let seed = seeds.get(self.turn % seeds.len().max(1)).ok_or_else(|| Failed::For(nowhere()))?;
         self.turn += 1;
         let options = &self.settings.options;
         let mut connection = Connection::open(seed, options, wait.min(self.settings.patience.open))?;

@@ -110,6 +110,14 @@ struct Opener {
     bell: Arc<PipeWriter>,
 }
 
+impl Opener {
+    /// Brings an outcome. Where nobody is there any more, it matters to nobody.
+    fn tell(&self, opened: Opened) {
+        let _ = self.results.send(opened);
+        let _ = (&*self.bell).write(&[0]);
+    }
+}
+
 impl Network {
     /// No connection yet.
     pub fn new(options: Options, patience: Patience) -> io::Result<Self> {
@@ -149,22 +157,14 @@ impl Network {
         let link =
             Link { number, connection: None, waiting: Vec::new(), under_way: VecDeque::new(), due, flushed: true };
         self.links.insert(peer, link);
-        if let Err(error) = self.begin_to_open(peer, number, endpoint) {
-            let (host, port) = (endpoint.host.clone(), endpoint.port);
-            self.lose(peer, ConnectionError::Connect { host, port, source: error });
-        }
-    }
-
-    fn begin_to_open(&self, peer: Peer, number: u64, endpoint: &Endpoint) -> io::Result<()> {
-        let (endpoint, options, wait) = (endpoint.clone(), Arc::clone(&self.options), self.patience.open);
+        let (place, options, wait) = (endpoint.clone(), Arc::clone(&self.options), self.patience.open);
         let opener = self.opener.clone();
-        let open = move || {
-            let outcome = Connection::open(&endpoint, &options, wait);
-            // Nobody is there any more to whom it matters.
-            let _ = opener.results.send(Opened { peer, number, outcome });
-            let _ = (&*opener.bell).write(&[0]);
-        };
-        thread::Builder::new().name("kafka-connect".to_owned()).spawn(open).map(drop)
+        let open = move || opener.tell(Opened { peer, number, outcome: Connection::open(&place, &options, wait) });
+        if let Err(source) = thread::Builder::new().name("kafka-connect".to_owned()).spawn(open) {
+            let (host, port) = (endpoint.host.clone(), endpoint.port);
+            let outcome = Err(ConnectionError::Connect { host, port, source });
+            self.opener.tell(Opened { peer, number, outcome });
+        }
     }
 
     /// Sends a request to a peer that listens at `endpoint`, once the connection is open.
@@ -175,13 +175,7 @@ impl Network {
             self.links.remove(&peer);
         }
         self.open(peer, endpoint);
-        // Not there if it cannot even begin to open.
-        let Some(link) = self.links.get_mut(&peer) else {
-            if let Some(Event::Lost { under_way, .. }) = self.events.back_mut() {
-                under_way.push(R::API);
-            }
-            return Ok(());
-        };
+        let Some(link) = self.links.get_mut(&peer) else { return Ok(()) };
         if link.connection.is_some() && link.under_way.is_empty() {
             link.due = now + self.patience.answer;
         }

@@ -44,8 +44,17 @@ pub(super) fn refused(doing: impl Into<String>, error: ResponseError) -> KafkaEr
     KafkaError::new(doing, code_of(error), told(error))
 }
 
+/// The code tells the rest, unless it is one that librdkafka does not know.
 fn told(error: ResponseError) -> String {
-    format!("the broker said {error:?}")
+    match code_of(error) {
+        Code::Unknown => format!("the broker refused it: {error:?}"),
+        _ => "the broker refused it".to_owned(),
+    }
+}
+
+/// A client that cannot be made.
+pub(super) fn of_client(error: &io::Error) -> KafkaError {
+    KafkaError::new("make a Kafka client", Code::Fail, error.to_string())
 }
 
 /// A connection that is lost or was never there.

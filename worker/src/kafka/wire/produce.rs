@@ -24,7 +24,7 @@ mod partition;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -226,11 +226,6 @@ impl Sender {
         self.failure.as_ref()
     }
 
-    /// Whether a record could not be delivered.
-    pub fn has_undelivered(&self) -> bool {
-        self.undelivered.is_some()
-    }
-
     /// The records that could not be delivered, and forgets them.
     pub fn take_undelivered(&mut self) -> Option<Undelivered> {
         self.undelivered.take()
@@ -306,13 +301,12 @@ impl Sender {
 
     /// What is to be done now; to be asked again until there is nothing.
     pub fn next(&mut self, now: Instant) -> Option<(To, Request)> {
-        self.expire(now);
-        if self.failure.is_some() {
+        if self.failure.is_some() || self.expire(now) {
             return None;
         }
         self.end_if_untouched();
-        let topics: BTreeSet<&str> = self.partitions.iter().map(|partition| &*partition.name.topic).collect();
-        if let Some(request) = self.cluster.question(now, topics.into_iter()) {
+        let topics = self.partitions.iter().map(|partition| &*partition.name.topic);
+        if let Some(request) = self.cluster.question(now, topics) {
             return Some((To::Any, Request::Metadata(request)));
         }
         self.next_control(now).or_else(|| self.next_produce(now))
@@ -336,15 +330,15 @@ impl Sender {
         }
     }
 
-    /// Batches that nobody acknowledged for too long have failed.
-    fn expire(&mut self, now: Instant) {
+    /// Batches that nobody acknowledged for too long have failed. Whether there are any.
+    fn expire(&mut self, now: Instant) -> bool {
         let late = self.partitions.iter().find(|p| p.oldest().is_some_and(|at| now >= at + self.settings.delivery));
-        if let Some(partition) = late {
-            let waited = format!("not acknowledged within {:?}", self.settings.delivery);
-            let error = KafkaError::new(partition.doing(), Code::MessageTimedOut, waited);
-            let records = partition.records();
-            self.undeliverable(error, records);
-        }
+        let Some(partition) = late else { return false };
+        let waited = format!("not acknowledged within {:?}", self.settings.delivery);
+        let error = KafkaError::new(partition.doing(), Code::MessageTimedOut, waited);
+        let records = partition.records();
+        self.undeliverable(error, records);
+        true
     }
 
     fn undeliverable(&mut self, error: KafkaError, records: u64) {
@@ -444,6 +438,10 @@ impl Sender {
             }
             _ => {
                 self.tainted |= api != ApiKey::FindCoordinator && api != ApiKey::InitProducerId;
+                if self.aborting && self.control.stale > 0 && api != ApiKey::FindCoordinator {
+                    let words = "a request of it was lost on its way, and may still arrive";
+                    self.fail(KafkaError::new("abort the transaction", Code::BrokerTransportFailure, words));
+                }
                 self.control.failed(now, api);
             }
         }

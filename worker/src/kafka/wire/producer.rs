@@ -1,7 +1,7 @@
 //! Writing a shard's output by record batches: a [`Sender`] and the connections that carry out what it wants.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arrow::array::BinaryArray;
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use super::cluster::Endpoint;
 use super::complaints::Complaints;
 use super::connection::Options;
 use super::network::{Event, Network, Patience, Peer};
+use super::problem;
 use super::produce::{self, Answer, Request, Sender, To};
 use super::seeds::Seeds;
 use crate::kafka::error::{Class, Code, KafkaError};
@@ -24,7 +25,7 @@ use crate::kafka::native::list::Place;
 use crate::kafka::producer::WriteBatch;
 use crate::metrics::Metrics;
 use crate::plan::pipeline::Compression;
-use crate::records::TopicPartition;
+use crate::records::{TopicPartition, now_millis};
 
 /// How long to wait for room in the queue before looking whether waiting still makes sense.
 const ROOM: Duration = Duration::from_millis(10);
@@ -58,10 +59,9 @@ impl Producer {
     /// A producer, connected to nobody.
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
         let network = Network::new(settings.options, settings.patience);
-        let failed = |error: std::io::Error| KafkaError::new("make a Kafka client", Code::Fail, error.to_string());
         Ok(Self {
             sender: Sender::new(settings.produce),
-            network: network.map_err(failed)?,
+            network: network.map_err(|error| problem::of_client(&error))?,
             seeds: Seeds::new(settings.seeds),
             queue: settings.queue,
             complaints: Complaints::new(metrics),
@@ -280,8 +280,10 @@ impl Producer {
                     }
                 }
                 Err(error) => {
+                    let error = error.into();
+                    self.complaints.add(&error);
                     self.sender.failed(now, to_of(peer), api);
-                    self.network.lose(peer, error.into());
+                    self.network.lose(peer, error);
                 }
             },
             Event::Lost { peer, under_way, error } => {
@@ -334,9 +336,4 @@ fn bytes_of(column: &BinaryArray) -> u64 {
     let offsets = column.value_offsets();
     let ends = offsets.first().zip(offsets.last());
     ends.map_or(0, |(first, last)| u64::try_from(last - first).unwrap_or(0))
-}
-
-fn now_millis() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

@@ -120,6 +120,7 @@ impl Sender {
     fn controlled(&mut self, now: Instant, answer: &Answer) {
         if self.control.stale > 0 {
             self.control.stale -= 1;
+            self.touched |= opens(answer) && errors(&Task::AddOffsets, answer).is_empty();
             return;
         }
         let Some(task) = self.control.under_way.take() else { return };
@@ -149,11 +150,13 @@ impl Sender {
                 }
             }
             (Task::AddPartitions(places), _) => {
+                self.touched = true;
                 for place in places {
                     self.partitions[place].added = true;
                 }
             }
             (Task::AddOffsets, _) => {
+                self.touched = true;
                 if let Some(offsets) = &mut self.offsets {
                     offsets.added = true;
                 }
@@ -249,6 +252,11 @@ fn errors(task: &Task, answer: &Answer) -> Vec<(ResponseError, KafkaError)> {
         }
         Answer::Metadata(_) | Answer::FindCoordinator(_) | Answer::Produce(..) => Vec::new(),
     }
+}
+
+/// Whether the coordinator knows of the transaction behind this answer, if that has no error.
+fn opens(answer: &Answer) -> bool {
+    matches!(answer, Answer::AddPartitions(_) | Answer::AddOffsets(_))
 }
 
 /// A broker's word about a batch, with what it says about single records.

@@ -15,10 +15,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{Backoff, Request, Sender, To};
 use crate::kafka::native::list::Place;
-
-/// The kinds of coordinators, as `FindCoordinator` counts them.
-const OF_GROUP: i8 = 0;
-const OF_TRANSACTION: i8 = 1;
+use crate::kafka::wire::api::{OF_GROUP, OF_TRANSACTION};
 
 /// What is under way, and who coordinates.
 #[derive(Debug, Default)]
@@ -158,7 +155,6 @@ impl Sender {
             }
         };
         let request = self.request(&task);
-        self.touched |= task != Task::Init;
         self.control.under_way = Some(task);
         Some((to, request))
     }

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeSet;
+
 use arrow::array::{BinaryArray, Int64Array};
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError as E;
@@ -336,7 +338,10 @@ fn a_refused_record_and_one_that_nobody_takes_are_told() {
     push(&mut sender, now, 0, "a");
     now += Duration::from_secs(2);
     assert_eq!(sender.next(now), None);
-    assert_eq!(sender.take_undelivered().unwrap().error.code, Code::MessageTimedOut);
+    assert_eq!(sender.next(now), None);
+    let undelivered = sender.take_undelivered().unwrap();
+    assert_eq!((undelivered.error.code, undelivered.records), (Code::MessageTimedOut, 1), "counted once");
+    assert_eq!((sender.next(now), sender.take_undelivered()), (None, None), "and told once");
 }
 
 /// What happens to a request.
