@@ -52,9 +52,8 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// Properties that reading from the wire knows, and those that are about writing only. A connection with any other is
-/// read through librdkafka, which has them all.
-const KNOWN_TO_WIRE: [&str; 12] = [
+/// Properties that the wire's client follows. A connection with any other goes through librdkafka, which has them all.
+const KNOWN_TO_WIRE: [&str; 9] = [
     "batch.size",
     FETCH_BYTES,
     PARTITION_BYTES,
@@ -62,10 +61,7 @@ const KNOWN_TO_WIRE: [&str; 12] = [
     MIN_BYTES,
     MAX_WAIT,
     "linger.ms",
-    "reconnect.backoff.max.ms",
-    "reconnect.backoff.ms",
     OPEN_TIMEOUT,
-    "socket.nagle.disable",
     ANSWER_TIMEOUT,
 ];
 const RACK: &str = "client.rack";
@@ -124,18 +120,17 @@ impl ClientConfig {
         if self.librdkafkas().is_some() { KafkaClient::Librdkafka } else { self.client }
     }
 
-    /// What is set that only librdkafka knows, if that decides who reads.
-    pub fn librdkafkas(&self) -> Option<&str> {
-        let foreign = self.overrides.iter().map(|(name, _)| name.as_str());
-        let foreign = foreign.filter(|name| !KNOWN_TO_WIRE.contains(name));
-        let rack = self.rack.as_ref().map(|_| RACK);
-        rack.into_iter().chain(foreign).next().filter(|_| self.client == KafkaClient::Wire)
+    /// The client that writes: the same, but that a rack does not matter to it.
+    pub fn writer(&self) -> KafkaClient {
+        if self.librdkafkas().is_some_and(|name| name != RACK) { KafkaClient::Librdkafka } else { self.client }
     }
 
-    /// The client that writes: the connection's, unless it is told something that only librdkafka knows.
-    pub fn writer(&self) -> KafkaClient {
-        let foreign = |(name, _): &(String, String)| name != RACK && !KNOWN_TO_WIRE.contains(&name.as_str());
-        if self.overrides.iter().any(foreign) { KafkaClient::Librdkafka } else { self.client }
+    /// What is set that only librdkafka knows, if that decides who reads or writes; the rack last.
+    pub fn librdkafkas(&self) -> Option<&str> {
+        let foreign = self.overrides.iter().map(|(name, _)| name.as_str());
+        let mut foreign = foreign.filter(|name| !KNOWN_TO_WIRE.contains(name));
+        let weightiest = foreign.clone().find(|name| *name != RACK).or_else(|| foreign.next());
+        weightiest.or(self.rack.as_ref().map(|_| RACK)).filter(|_| self.client == KafkaClient::Wire)
     }
 
     /// The wire's settings for a producer, in transactions with this id and timeout, or without any.
@@ -389,16 +384,19 @@ mod tests {
     #[test]
     fn what_only_librdkafka_knows_is_read_through_it() {
         type Case = (&'static [(&'static str, &'static str)], Option<&'static str>);
-        let cases: [Case; 4] = [
+        let cases: [Case; 6] = [
             (&[], None),
             (&[("fetch.wait.max.ms", "5"), ("linger.ms", "1")], None),
             (&[("linger.ms", "1"), ("ssl.cipher.suites", "x")], Some("ssl.cipher.suites")),
             (&[("client.rack", "a")], Some("client.rack")),
+            (&[("client.rack", "a"), ("ssl.cipher.suites", "x")], Some("ssl.cipher.suites")),
+            (&[("reconnect.backoff.ms", "1")], Some("reconnect.backoff.ms")),
         ];
         for (properties, reason) in cases {
-            let expected = if reason.is_some() { KafkaClient::Librdkafka } else { KafkaClient::Wire };
+            let or_wire = |librdkafka| if librdkafka { KafkaClient::Librdkafka } else { KafkaClient::Wire };
             let config = config(properties);
-            assert_eq!((config.librdkafkas(), config.reader()), (reason, expected), "{properties:?}");
+            assert_eq!((config.librdkafkas(), config.reader()), (reason, or_wire(reason.is_some())), "{properties:?}");
+            assert_eq!(config.writer(), or_wire(reason.is_some_and(|name| name != RACK)), "{properties:?}");
         }
         assert_eq!(config(&[]).in_rack(Some("b")).librdkafkas(), Some("client.rack"));
         assert_eq!(config(&[]).in_rack(Some("")).librdkafkas(), None);

@@ -98,7 +98,7 @@ pub struct Connection {
     pub name: String,
     /// `host:port,…`.
     pub bootstrap_servers: String,
-    /// Who reads.
+    /// Who speaks with the brokers.
     pub client: KafkaClient,
     /// TLS.
     pub tls: Option<Tls>,
