@@ -14,12 +14,12 @@ pub const LINES: &str = "lines";
 /// The input of JSON objects.
 pub const READINGS: &str = "readings";
 
-/// What is measured: a job, and who reads for it.
+/// What is measured: a job, and the client that reads and writes for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The job.
     pub job: Job,
-    /// Who reads.
+    /// The client.
     pub client: KafkaClient,
 }
 
@@ -147,7 +147,7 @@ const HOT: &str = "
 pub struct Pipeline<'a> {
     /// Names it and its topics in Kafka.
     pub name: &'a str,
-    /// What it does, and who reads.
+    /// What it does, and by which client.
     pub subject: Subject,
     /// The brokers.
     pub bootstrap: &'a str,

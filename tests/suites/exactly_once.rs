@@ -48,7 +48,7 @@ fn fresh_seed(case: &Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The other client that may read: a fixed part.
+/// The other client: a fixed part.
 fn with_librdkafka(case: &Case<'_>) -> Result<()> {
     let client = KafkaClient::Librdkafka;
     let report = chaos::run(case, &Options { records: 200_000, faults: chaos::few(), seed: FIXED, client })?;

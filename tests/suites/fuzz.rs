@@ -3,7 +3,7 @@
 //! For each target, the inputs in `tests/fuzz/TARGET/` are replayed, and then valid messages are mutated for
 //! `MILLSTREAM_FUZZ_SECONDS` (default 10); `scripts/fuzz` runs it for longer. Checksums and lengths are mended in half of
 //! the mutated inputs, so that what is behind them is met, too. An input whose outcome was not seen before is mutated
-//! further. An input that fails is written to `target/fuzz/`; once the cause is mended, it belongs into `tests/fuzz/`.
+//! further. An input that fails is written to `target/tmp/fuzz/`; once the cause is mended, it belongs into `tests/fuzz/`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -173,7 +173,7 @@ fn attempt(decoder: &Decoder, input: &[u8]) -> Result<String> {
         Ok(_) if taken > FLAT + PER_BYTE * input.len() => format!("allocated {taken} bytes"),
         Ok(outcome) => return Ok(without_numbers(outcome)),
     };
-    let folder = PathBuf::from("target/fuzz");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
     fs::create_dir_all(&folder)?;
     let file = folder.join(format!("{}-{:016x}", decoder.name, hash(input)));
     fs::write(&file, input)?;

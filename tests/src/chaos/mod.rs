@@ -45,7 +45,7 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Decides the rest.
     pub seed: u64,
-    /// Who reads.
+    /// Who speaks with the brokers.
     pub client: KafkaClient,
 }
 
