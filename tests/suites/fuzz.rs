@@ -18,14 +18,14 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
 };
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey};
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
 use kafka_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
@@ -43,7 +43,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 use libtest_mimic::{Arguments, Failed, Trial};
 use millstream::kafka::columns::{Columns, Row};
-use millstream::kafka::wire::api::{self, Api};
+use millstream::kafka::wire::api::{self, Api, CodecError, Transactions};
 use millstream::kafka::wire::batch::{
     Aborted, Codec, Decompressor, Position, Producer, Records, Room, Settings, Target as Rows, Writer,
 };
@@ -90,6 +90,14 @@ const DECODERS: &[Decoder] = &[
     Decoder { name: "add-offsets", valid: grouped, decode: response::<AddOffsetsToTxnRequest>, mend: None },
     Decoder { name: "commit-offsets", valid: committed, decode: response::<TxnOffsetCommitRequest>, mend: None },
     Decoder { name: "end-txn", valid: ended, decode: response::<EndTxnRequest>, mend: None },
+    Decoder { name: "produce-second", valid: produced_second, decode: second::<ProduceRequest>, mend: None },
+    Decoder {
+        name: "commit-offsets-second",
+        valid: committed_second,
+        decode: second::<TxnOffsetCommitRequest>,
+        mend: None,
+    },
+    Decoder { name: "end-txn-second", valid: ended_second, decode: second::<EndTxnRequest>, mend: None },
     Decoder { name: "sasl-handshake", valid: mechanisms, decode: response::<SaslHandshakeRequest>, mend: None },
     Decoder { name: "sasl-authenticate", valid: token, decode: response::<SaslAuthenticateRequest>, mend: None },
     Decoder { name: "scram", valid: scram, decode: read_scram, mend: None },
@@ -218,7 +226,16 @@ fn mutate(input: &mut Vec<u8>, rng: &mut StdRng) {
 // --- responses ---
 
 fn response<R: Api>(input: &[u8]) -> String {
-    match api::decode::<R>(Bytes::copy_from_slice(input)) {
+    outcome(&api::decode::<R>(Bytes::copy_from_slice(input)))
+}
+
+/// As it is where transactions are of the second version.
+fn second<R: Api>(input: &[u8]) -> String {
+    outcome(&api::decode_for::<R>(Bytes::copy_from_slice(input), Transactions::Second))
+}
+
+fn outcome<T>(decoded: &Result<T, CodecError>) -> String {
+    match decoded {
         Ok(_) => "decoded".to_owned(),
         Err(error) => error.to_string(),
     }
@@ -228,11 +245,25 @@ fn encoded<R: Api>(response: &R::Response) -> Result<Vec<u8>>
 where
     R::Response: Encodable,
 {
+    encoded_as::<R>(response, R::VERSION)
+}
+
+fn encoded_second<R: Api>(response: &R::Response) -> Result<Vec<u8>>
+where
+    R::Response: Encodable,
+{
+    encoded_as::<R>(response, R::SECOND.0)
+}
+
+fn encoded_as<R: Api>(response: &R::Response, version: i16) -> Result<Vec<u8>>
+where
+    R::Response: Encodable,
+{
     let mut out = BytesMut::new();
-    if R::Response::header_version(R::VERSION) > 0 {
+    if R::Response::header_version(version) > 0 {
         out.extend_from_slice(&[0]);
     }
-    response.encode(&mut out, R::VERSION)?;
+    response.encode(&mut out, version)?;
     Ok(out.to_vec())
 }
 
@@ -277,7 +308,11 @@ fn metadata(rng: &mut StdRng) -> Result<Vec<u8>> {
 
 fn versions(rng: &mut StdRng) -> Result<Vec<u8>> {
     let key = |rng: &mut StdRng| ApiVersion::default().with_api_key(rng.random()).with_max_version(rng.random());
-    encoded::<ApiVersionsRequest>(&ApiVersionsResponse::default().with_api_keys(some(rng, key)))
+    let feature = |rng: &mut StdRng| {
+        FinalizedFeatureKey::default().with_name(word(rng)).with_max_version_level(rng.random_range(0..4))
+    };
+    let response = ApiVersionsResponse::default().with_api_keys(some(rng, key));
+    encoded::<ApiVersionsRequest>(&response.with_finalized_features(some(rng, feature)))
 }
 
 fn coordinator(rng: &mut StdRng) -> Result<Vec<u8>> {
@@ -295,6 +330,19 @@ fn offsets(rng: &mut StdRng) -> Result<Vec<u8>> {
 }
 
 fn produced(rng: &mut StdRng) -> Result<Vec<u8>> {
+    encoded::<ProduceRequest>(&acknowledged(rng))
+}
+
+fn produced_second(rng: &mut StdRng) -> Result<Vec<u8>> {
+    let node = |rng: &mut StdRng| NodeEndpoint::default().with_node_id(BrokerId(rng.random())).with_host(word(rng));
+    let mut response = acknowledged(rng).with_node_endpoints(some(rng, node));
+    for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+        partition.current_leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(rng.random()));
+    }
+    encoded_second::<ProduceRequest>(&response)
+}
+
+fn acknowledged(rng: &mut StdRng) -> ProduceResponse {
     let refused = |rng: &mut StdRng| {
         BatchIndexAndErrorMessage::default()
             .with_batch_index(rng.random())
@@ -308,7 +356,7 @@ fn produced(rng: &mut StdRng) -> Result<Vec<u8>> {
         let partitions = some(rng, partition);
         TopicProduceResponse::default().with_name(TopicName(word(rng))).with_partition_responses(partitions)
     };
-    encoded::<ProduceRequest>(&ProduceResponse::default().with_responses(some(rng, topic)))
+    ProduceResponse::default().with_responses(some(rng, topic))
 }
 
 fn identity(rng: &mut StdRng) -> Result<Vec<u8>> {
@@ -331,16 +379,29 @@ fn grouped(rng: &mut StdRng) -> Result<Vec<u8>> {
 }
 
 fn committed(rng: &mut StdRng) -> Result<Vec<u8>> {
+    encoded::<TxnOffsetCommitRequest>(&taken(rng))
+}
+
+fn committed_second(rng: &mut StdRng) -> Result<Vec<u8>> {
+    encoded_second::<TxnOffsetCommitRequest>(&taken(rng))
+}
+
+fn taken(rng: &mut StdRng) -> TxnOffsetCommitResponse {
     let partition = |rng: &mut StdRng| TxnOffsetCommitResponsePartition::default().with_error_code(rng.random());
     let topic = |rng: &mut StdRng| {
         let partitions = some(rng, partition);
         TxnOffsetCommitResponseTopic::default().with_name(TopicName(word(rng))).with_partitions(partitions)
     };
-    encoded::<TxnOffsetCommitRequest>(&TxnOffsetCommitResponse::default().with_topics(some(rng, topic)))
+    TxnOffsetCommitResponse::default().with_topics(some(rng, topic))
 }
 
 fn ended(rng: &mut StdRng) -> Result<Vec<u8>> {
     encoded::<EndTxnRequest>(&EndTxnResponse::default().with_error_code(rng.random()))
+}
+
+fn ended_second(rng: &mut StdRng) -> Result<Vec<u8>> {
+    let response = EndTxnResponse::default().with_error_code(rng.random());
+    encoded_second::<EndTxnRequest>(&response.with_producer_id(ProducerId(rng.random())).with_producer_epoch(3))
 }
 
 fn mechanisms(rng: &mut StdRng) -> Result<Vec<u8>> {

@@ -1,12 +1,13 @@
-//! The requests that are sent, each in one version, and the shape of their responses.
+//! The requests that are sent, and the shape of their responses.
 //!
-//! One version of each is enough: all brokers since Kafka 2.8 have these, and a handshake checks it.
+//! One version of each is enough: all brokers since Kafka 2.8 have these, and a handshake checks it. Only transactions of
+//! the second version (KIP-890) need others, of three requests.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, EndTxnRequest, FetchRequest,
-    FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
-    SaslAuthenticateRequest, SaslHandshakeRequest, TxnOffsetCommitRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, ApiVersionsResponse, EndTxnRequest,
+    FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest, OffsetFetchRequest, ProduceRequest,
+    RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
@@ -47,6 +48,16 @@ pub enum CodecError {
     },
 }
 
+/// Which transactions a cluster has: what its finalized feature `transaction.version` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transactions {
+    /// Partitions and groups are added by requests of their own, and an epoch lasts until somebody takes over.
+    #[default]
+    First,
+    /// KIP-890: writing adds them, and each transaction has an epoch of its own.
+    Second,
+}
+
 /// A request in the version that is used.
 pub trait Api: Request<Response: std::fmt::Debug> {
     /// Which request.
@@ -56,6 +67,17 @@ pub trait Api: Request<Response: std::fmt::Debug> {
     /// The parts of the response, behind its header.
     #[doc(hidden)]
     const RESPONSE: Parts;
+    /// The version, with the parts of its response, where transactions are of the second version.
+    #[doc(hidden)]
+    const SECOND: (i16, Parts) = (Self::VERSION, Self::RESPONSE);
+}
+
+/// The version of a request, and the parts of its response.
+fn form<R: Api>(transactions: Transactions) -> (i16, Parts) {
+    match transactions {
+        Transactions::First => (R::VERSION, R::RESPONSE),
+        Transactions::Second => R::SECOND,
+    }
 }
 
 /// The parts of a response.
@@ -83,16 +105,22 @@ impl Frame {
 
 /// A request as it goes over the wire.
 pub fn encode<R: Api>(request: &R, client: &StrBytes) -> Result<Frame, CodecError> {
-    let failed = |found: String| CodecError::Encode { api: R::API, version: R::VERSION, found };
+    encode_for(request, client, Transactions::First)
+}
+
+/// The same, for a cluster with these transactions.
+pub fn encode_for<R: Api>(request: &R, client: &StrBytes, transactions: Transactions) -> Result<Frame, CodecError> {
+    let (version, _) = form::<R>(transactions);
+    let failed = |found: String| CodecError::Encode { api: R::API, version, found };
     let header = RequestHeader::default()
         .with_request_api_key(R::API as i16)
-        .with_request_api_version(R::VERSION)
+        .with_request_api_version(version)
         .with_client_id(Some(client.clone()));
     let mut out = BytesMut::with_capacity(256);
     out.put_i32(0);
     header
-        .encode(&mut out, R::header_version(R::VERSION))
-        .and_then(|()| request.encode(&mut out, R::VERSION))
+        .encode(&mut out, R::header_version(version))
+        .and_then(|()| request.encode(&mut out, version))
         .map_err(|error| failed(error.to_string()))?;
     let length = i32::try_from(out.len() - 4).map_err(|error| failed(error.to_string()))?;
     out[..4].copy_from_slice(&length.to_be_bytes());
@@ -100,14 +128,19 @@ pub fn encode<R: Api>(request: &R, client: &StrBytes) -> Result<Frame, CodecErro
 }
 
 /// A response, from what follows the correlation id. Its records, if it has any, are not copied.
-pub fn decode<R: Api>(mut bytes: Bytes) -> Result<R::Response, CodecError> {
-    let (api, version) = (R::API, R::VERSION);
+pub fn decode<R: Api>(bytes: Bytes) -> Result<R::Response, CodecError> {
+    decode_for::<R>(bytes, Transactions::First)
+}
+
+/// The same, to a request that was sent for these transactions.
+pub fn decode_for<R: Api>(mut bytes: Bytes, transactions: Transactions) -> Result<R::Response, CodecError> {
+    let (api, (version, response)) = (R::API, form::<R>(transactions));
     let misshapen = |found| CodecError::Misshapen { api, version, found };
     if R::Response::header_version(version) > 0 {
         let header = shape::tags(&bytes).map_err(misshapen)?;
         bytes = bytes.slice(header..);
     }
-    shape::check(&bytes, R::RESPONSE.0).map_err(misshapen)?;
+    shape::check(&bytes, response.0).map_err(misshapen)?;
     R::Response::decode(&mut bytes, version).map_err(|error| CodecError::Decode {
         api,
         version,
@@ -249,6 +282,29 @@ impl Api for ProduceRequest {
         I32,
         TAGS,
     ]);
+    const SECOND: (i16, Parts) = (
+        12,
+        Parts(&[
+            Shape::CompactArray(&[
+                Shape::Compact,
+                Shape::CompactArray(&[
+                    I32,
+                    I16,
+                    I64,
+                    I64,
+                    I64,
+                    Shape::CompactArray(&[I32, Shape::Compact, TAGS]),
+                    Shape::Compact,
+                    // Who leads it now.
+                    Shape::Tagged(&[(0, &[I32, I32, TAGS])]),
+                ]),
+                TAGS,
+            ]),
+            I32,
+            // Where leaders listen.
+            Shape::Tagged(&[(0, &[Shape::CompactArray(&[I32, Shape::Compact, I32, Shape::Compact, TAGS])])]),
+        ]),
+    );
 }
 
 /// A code.
@@ -279,12 +335,14 @@ impl Api for TxnOffsetCommitRequest {
     const API: ApiKey = ApiKey::TxnOffsetCommit;
     const VERSION: i16 = 3;
     const RESPONSE: Parts = CODES;
+    const SECOND: (i16, Parts) = (5, CODES);
 }
 
 impl Api for EndTxnRequest {
     const API: ApiKey = ApiKey::EndTxn;
     const VERSION: i16 = 3;
     const RESPONSE: Parts = CODE;
+    const SECOND: (i16, Parts) = (5, Parts(&[I32, I16, I64, I16, TAGS]));
 }
 
 /// The kind of coordinator that a group has, in `FindCoordinator`.
@@ -305,3 +363,25 @@ pub(super) const NEEDED: [(ApiKey, i16); 10] = [
     (TxnOffsetCommitRequest::API, TxnOffsetCommitRequest::VERSION),
     (EndTxnRequest::API, EndTxnRequest::VERSION),
 ];
+
+/// The versions that a broker must have for transactions of the second version.
+const NEEDED_SECOND: [(ApiKey, i16); 3] = [
+    (ProduceRequest::API, ProduceRequest::SECOND.0),
+    (TxnOffsetCommitRequest::API, TxnOffsetCommitRequest::SECOND.0),
+    (EndTxnRequest::API, EndTxnRequest::SECOND.0),
+];
+/// The feature that says which transactions a cluster has, and the level from which on they are of the second version.
+const FEATURE: (&str, i16) = ("transaction.version", 2);
+
+/// Which transactions a broker's cluster has. The ranges of versions alone do not say so: a broker has them before its
+/// cluster does.
+pub(super) fn transactions(response: &ApiVersionsResponse) -> Transactions {
+    let (name, least) = FEATURE;
+    let mut finalized = response.finalized_features.iter();
+    let is_finalized = finalized.any(|f| f.name.as_str() == name && f.max_version_level >= least);
+    let has = |(api, version): &(ApiKey, i16)| {
+        let mut offered = response.api_keys.iter().filter(|offered| offered.api_key == *api as i16);
+        offered.any(|offered| (offered.min_version..=offered.max_version).contains(version))
+    };
+    if is_finalized && NEEDED_SECOND.iter().all(has) { Transactions::Second } else { Transactions::First }
+}

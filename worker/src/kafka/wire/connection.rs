@@ -28,7 +28,7 @@ use kafka_protocol::protocol::StrBytes;
 pub use handshake::{Handshake, HandshakeError, Ready, Step};
 pub use stream::{Stream, Tls, TlsError};
 
-use super::api::{self, Api, CodecError, Frame};
+use super::api::{self, Api, CodecError, Frame, Transactions};
 use super::cluster::Endpoint;
 use super::sasl::Login;
 
@@ -212,6 +212,8 @@ pub struct Connection {
     outgoing: VecDeque<Bytes>,
     /// When to connect anew, before the broker ends the connection because the login is too old.
     pub renewal: Option<Instant>,
+    /// Which transactions the broker's cluster has.
+    pub transactions: Transactions,
 }
 
 /// The share of a login's life after which another is due: what Kafka's own client does, at the earliest.
@@ -228,6 +230,7 @@ impl Connection {
             frames: Frames::new(options.frame),
             outgoing: VecDeque::new(),
             renewal: None,
+            transactions: Transactions::default(),
         };
         let mut handshake = Handshake::new(options.login.clone());
         let mut step = handshake.begin(&mut connection.calls)?;
@@ -235,6 +238,7 @@ impl Connection {
             match step {
                 Step::Send(frame) => connection.write(&frame, wait)?,
                 Step::Ready(ready) => {
+                    connection.transactions = ready.transactions;
                     connection.renewal = ready.session.map(|session| Instant::now() + session.mul_f64(RENEWAL));
                     return Ok(connection);
                 }

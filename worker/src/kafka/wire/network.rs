@@ -23,7 +23,7 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::api::{self, Api, CodecError, Frame};
+use super::api::{self, Api, CodecError, Frame, Transactions};
 use super::cluster::Endpoint;
 use super::connection::{Connection, ConnectionError, Options};
 
@@ -74,6 +74,7 @@ pub struct Network {
     options: Arc<Options>,
     client: StrBytes,
     patience: Patience,
+    transactions: Transactions,
     links: BTreeMap<Peer, Link>,
     links_made: u64,
     events: VecDeque<Event>,
@@ -127,6 +128,7 @@ impl Network {
             client: StrBytes::from_string(options.client.clone()),
             options: Arc::new(options),
             patience,
+            transactions: Transactions::default(),
             links: BTreeMap::new(),
             links_made: 0,
             events: VecDeque::new(),
@@ -144,6 +146,16 @@ impl Network {
     /// The peers with an open connection.
     pub fn open_peers(&self) -> impl Iterator<Item = Peer> + '_ {
         self.links.iter().filter(|(_, link)| link.connection.is_some()).map(|(peer, _)| *peer)
+    }
+
+    /// Which transactions the cluster of a connected peer has.
+    pub fn transactions_of(&self, peer: Peer) -> Option<Transactions> {
+        self.links.get(&peer)?.connection.as_ref().map(|connection| connection.transactions)
+    }
+
+    /// Sends requests for these transactions from now on.
+    pub fn set_transactions(&mut self, transactions: Transactions) {
+        self.transactions = transactions;
     }
 
     /// Connects, if that is not so already or under way.
@@ -169,7 +181,7 @@ impl Network {
 
     /// Sends a request to a peer that listens at `endpoint`, once the connection is open.
     pub fn send<R: Api>(&mut self, peer: Peer, endpoint: &Endpoint, request: &R) -> Result<(), CodecError> {
-        let frame = api::encode(request, &self.client)?;
+        let frame = api::encode_for(request, &self.client, self.transactions)?;
         let now = Instant::now();
         if self.links.get(&peer).is_some_and(|link| link.is_to_be_renewed(now)) {
             self.links.remove(&peer);

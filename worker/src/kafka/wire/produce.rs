@@ -7,14 +7,18 @@
 //! ```
 //!
 //! Each partition has batches that wait and at most one under way; it is sent again, the same bytes with the same
-//! sequence, until it is acknowledged. With a transactional id, a partition is added to the transaction before its first
-//! batch, and the transaction is ended only when every batch is acknowledged and the offsets are taken.
+//! sequence, until it is acknowledged. A transaction is ended only when every batch is acknowledged and the offsets are
+//! taken. In the first version of transactions, a partition is added by a request of its own before its first batch; in the
+//! second one (KIP-890) the batch itself does that.
 //!
 //! **Guarantees.** What is retriable is tried again, and nothing else is: any other answer is a failure of the producer,
-//! which only another epoch mends ([`Sender::abort`], or another producer). An abort waits for what is under way, ends the
-//! transaction, and takes another epoch by an `InitProducerId` with the present id and epoch, which a successor with a later
-//! one refuses. Where a connection was lost with a request under way, that request may arrive at any time;
-//! so the next transaction begins with another epoch, too.
+//! which only another epoch mends ([`Sender::abort`], or another producer). An abort waits for what is under way and ends
+//! the transaction.
+//!
+//! * In the second version each end of a transaction gives the next one another epoch, and what comes late is refused.
+//! * In the first one an epoch lasts. So an abort also takes another one, by an `InitProducerId` with the present id and
+//!   epoch, which a successor with a later one refuses. Where a connection was lost with a request under way, that request
+//!   may arrive at any time; so the next transaction begins with another epoch, too.
 //!
 //! **Assumptions.** The caller carries out actions and reports each one's end, in the order of each broker's answers.
 
@@ -37,6 +41,7 @@ use kafka_protocol::protocol::StrBytes;
 
 pub use answer::Answer;
 
+use super::api::Transactions;
 use super::backoff::Backoff;
 use super::batch::{Codec, Rows};
 use super::cluster::{Cluster, Endpoint};
@@ -140,6 +145,7 @@ pub struct Sender {
     under_way: BTreeMap<i32, VecDeque<Vec<usize>>>,
     rests: BTreeMap<i32, Backoff>,
     control: Control,
+    transactions: Transactions,
     identity: Identity,
     // Whether `identity` is to be replaced before anything else is sent.
     renew: bool,
@@ -167,6 +173,7 @@ impl Sender {
             under_way: BTreeMap::new(),
             rests: BTreeMap::new(),
             control: Control::default(),
+            transactions: Transactions::default(),
             identity: NOBODY,
             renew: true,
             open: false,
@@ -206,9 +213,29 @@ impl Sender {
         !self.renew && !self.aborting
     }
 
-    /// Whether a request was lost on its way that may still arrive within the open transaction, or behind it.
+    /// Whether there was no id yet.
+    pub fn is_new(&self) -> bool {
+        self.identity == NOBODY
+    }
+
+    /// Which transactions there are.
+    pub fn transactions(&self) -> Transactions {
+        self.transactions
+    }
+
+    /// Says which transactions there are: before the first id.
+    pub fn set_transactions(&mut self, transactions: Transactions) {
+        self.transactions = transactions;
+    }
+
+    /// Whether writing adds a partition to the transaction, and each transaction has an epoch of its own.
+    fn is_second(&self) -> bool {
+        self.transactions == Transactions::Second
+    }
+
+    /// Whether a request was lost on its way that may still arrive, and counts, within the open transaction or behind it.
     pub fn is_tainted(&self) -> bool {
-        self.tainted
+        self.tainted && !self.is_second()
     }
 
     /// Whether a transaction is open.
@@ -257,7 +284,7 @@ impl Sender {
     /// Begins a transaction.
     pub fn begin(&mut self) {
         (self.open, self.touched) = (true, false);
-        self.renew |= self.tainted;
+        self.renew |= self.is_tainted();
         self.tainted = false;
         for partition in &mut self.partitions {
             partition.added = false;
@@ -280,8 +307,8 @@ impl Sender {
         self.flushing = true;
     }
 
-    /// Gives up what is not committed: by another epoch, in which everything begins anew. Not for a tainted transaction: what
-    /// is still on its way would need a producer that takes the id over, whose markers have a later epoch.
+    /// Gives up what is not committed; what follows has another epoch, in which everything begins anew. Not for a tainted
+    /// transaction: what is still on its way would need a producer that takes the id over, whose markers have a later epoch.
     pub fn abort(&mut self) {
         for partition in &mut self.partitions {
             partition.clear();
@@ -362,11 +389,11 @@ impl Sender {
         if self.renew || self.aborting {
             return None;
         }
-        let (linger, transactional) = (self.settings.linger, self.is_transactional());
+        let (linger, is_added_first) = (self.settings.linger, self.is_transactional() && !self.is_second());
         let mut ready: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
         for (place, partition) in self.partitions.iter_mut().enumerate() {
             partition.seal_if_due(now, linger, self.flushing);
-            if !partition.is_ready(now) || (transactional && !partition.added) {
+            if !partition.is_ready(now) || (is_added_first && !partition.added) {
                 continue;
             }
             match self.cluster.leader(&partition.name.topic, partition.name.partition) {
@@ -431,14 +458,15 @@ impl Sender {
                     self.partitions[place].again(now);
                 }
                 self.cluster.want();
-                if self.aborting {
+                if self.aborting && !self.is_second() {
                     let words = "a batch of it was lost on its way, and may still arrive";
                     self.fail(KafkaError::new("abort the transaction", Code::BrokerTransportFailure, words));
                 }
             }
             _ => {
                 self.tainted |= api != ApiKey::FindCoordinator && api != ApiKey::InitProducerId;
-                if self.aborting && self.control.stale > 0 && api != ApiKey::FindCoordinator {
+                let is_first = !self.is_second();
+                if is_first && self.aborting && self.control.stale > 0 && api != ApiKey::FindCoordinator {
                     let words = "a request of it was lost on its way, and may still arrive";
                     self.fail(KafkaError::new("abort the transaction", Code::BrokerTransportFailure, words));
                 }

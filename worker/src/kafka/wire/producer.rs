@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
     InitProducerIdRequest, MetadataRequest, ProduceRequest, TxnOffsetCommitRequest,
 };
 
-use super::api::{self, CodecError};
+use super::api::{self, CodecError, Transactions};
 use super::batch::{Codec, Rows};
 use super::cluster::Endpoint;
 use super::complaints::Complaints;
@@ -268,11 +268,23 @@ impl Producer {
         }
     }
 
+    /// Transactions are those that the cluster has when the transactional id is taken over for the first time. A producer
+    /// keeps to them: nothing that needs them was sent before, and the next takeover is another producer's.
+    fn settle_transactions(&mut self, coordinator: Peer) {
+        if let Some(transactions) = self.network.transactions_of(coordinator).filter(|_| self.sender.is_new()) {
+            self.sender.set_transactions(transactions);
+            self.network.set_transactions(transactions);
+        }
+    }
+
     fn happened(&mut self, event: Event) {
         let now = Instant::now();
         match event {
-            Event::Answer { peer, api, body } => match decode(peer, api, body) {
+            Event::Answer { peer, api, body } => match decode(peer, api, body, self.sender.transactions()) {
                 Ok(answer) => {
+                    if api == ApiKey::InitProducerId {
+                        self.settle_transactions(peer);
+                    }
                     self.complaints.throttled(answer.throttle());
                     self.sender.answered(now, answer);
                     if api == ApiKey::Metadata {
@@ -299,18 +311,20 @@ impl Producer {
     }
 }
 
-fn decode(peer: Peer, api: ApiKey, body: Bytes) -> Result<Answer, CodecError> {
+fn decode(peer: Peer, api: ApiKey, body: Bytes, transactions: Transactions) -> Result<Answer, CodecError> {
     Ok(match api {
         ApiKey::Metadata => Answer::Metadata(api::decode::<MetadataRequest>(body)?),
         ApiKey::FindCoordinator => Answer::FindCoordinator(api::decode::<FindCoordinatorRequest>(body)?),
         ApiKey::InitProducerId => Answer::InitProducerId(api::decode::<InitProducerIdRequest>(body)?),
         ApiKey::AddPartitionsToTxn => Answer::AddPartitions(api::decode::<AddPartitionsToTxnRequest>(body)?),
         ApiKey::AddOffsetsToTxn => Answer::AddOffsets(api::decode::<AddOffsetsToTxnRequest>(body)?),
-        ApiKey::TxnOffsetCommit => Answer::CommitOffsets(api::decode::<TxnOffsetCommitRequest>(body)?),
-        ApiKey::EndTxn => Answer::End(api::decode::<EndTxnRequest>(body)?),
+        ApiKey::TxnOffsetCommit => {
+            Answer::CommitOffsets(api::decode_for::<TxnOffsetCommitRequest>(body, transactions)?)
+        }
+        ApiKey::EndTxn => Answer::End(api::decode_for::<EndTxnRequest>(body, transactions)?),
         _ => {
             let node = if let Peer::Broker(node) = peer { node } else { -1 };
-            Answer::Produce(node, api::decode::<ProduceRequest>(body)?)
+            Answer::Produce(node, api::decode_for::<ProduceRequest>(body, transactions)?)
         }
     })
 }

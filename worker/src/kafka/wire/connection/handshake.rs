@@ -8,7 +8,7 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, SaslAuthenticateReque
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Calls, OrderError};
-use crate::kafka::wire::api::{self, Api, CodecError};
+use crate::kafka::wire::api::{self, Api, CodecError, Transactions};
 use crate::kafka::wire::sasl::{Exchange, Login, SaslError};
 
 /// Why broker and client do not come together.
@@ -88,6 +88,8 @@ pub enum Step {
 pub struct Ready {
     /// How long the login is good for, if not for ever: then the broker ends the connection.
     pub session: Option<Duration>,
+    /// Which transactions the broker's cluster has.
+    pub transactions: Transactions,
 }
 
 /// A handshake under way.
@@ -95,12 +97,13 @@ pub struct Ready {
 pub struct Handshake {
     login: Option<Login>,
     exchange: Option<Exchange>,
+    transactions: Transactions,
 }
 
 impl Handshake {
     /// A handshake, with a login if the broker wants one.
     pub fn new(login: Option<Login>) -> Self {
-        Self { login, exchange: None }
+        Self { login, exchange: None, transactions: Transactions::default() }
     }
 
     /// The first step.
@@ -121,7 +124,11 @@ impl Handshake {
         }
     }
 
-    fn versions(&self, calls: &mut Calls, answer: Bytes) -> Result<Step, HandshakeError> {
+    fn ready(&self, session: Option<Duration>) -> Step {
+        Step::Ready(Ready { session, transactions: self.transactions })
+    }
+
+    fn versions(&mut self, calls: &mut Calls, answer: Bytes) -> Result<Step, HandshakeError> {
         // To a version that it does not have, a broker answers in version 0, which begins with the error as well.
         let code = answer.as_ref().try_get_i16().unwrap_or(0);
         match code.err() {
@@ -143,14 +150,15 @@ impl Handshake {
                 return Err(HandshakeError::Version { api, least, most, needed });
             }
         }
-        let Some(login) = &self.login else { return Ok(Step::Ready(Ready { session: None })) };
+        self.transactions = api::transactions(&response);
+        let Some(login) = &self.login else { return Ok(self.ready(None)) };
         let mechanism = StrBytes::from_static_str(login.mechanism.name());
         Ok(Step::Send(calls.request(&SaslHandshakeRequest::default().with_mechanism(mechanism))?))
     }
 
     fn mechanism(&mut self, calls: &mut Calls, answer: Bytes) -> Result<Step, HandshakeError> {
         let response = api::decode::<SaslHandshakeRequest>(answer)?;
-        let Some(login) = &self.login else { return Ok(Step::Ready(Ready { session: None })) };
+        let Some(login) = &self.login else { return Ok(self.ready(None)) };
         match response.error_code.err() {
             None => {}
             Some(ResponseError::UnsupportedSaslMechanism) => {
@@ -181,7 +189,7 @@ impl Handshake {
             Some(message) => authenticate(calls, message),
             None => {
                 let session = u64::try_from(response.session_lifetime_ms).ok().filter(|lifetime| *lifetime > 0);
-                Ok(Step::Ready(Ready { session: session.map(Duration::from_millis) }))
+                Ok(self.ready(session.map(Duration::from_millis)))
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::api_versions_response::FinalizedFeatureKey;
 use kafka_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, MetadataResponse, SaslAuthenticateRequest,
     SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
@@ -47,8 +48,31 @@ fn a_handshake_without_login_only_looks_at_versions() {
     let frame = sent(handshake.begin(&mut calls).unwrap());
     assert_eq!(frame[4..12], [0, 18, 0, 3, 0, 0, 0, 0], "ApiVersions, version 3, number 0");
     let ready = handshake.answer(&mut calls, answer::<ApiVersionsRequest>(&frame, &versions((4, 18))));
-    assert_eq!(ready, Ok(Step::Ready(Ready { session: None })));
+    assert_eq!(ready, Ok(Step::Ready(Ready { session: None, transactions: Transactions::First })));
     assert_eq!(calls.under_way(), 0);
+}
+
+#[test]
+fn transactions_are_what_the_cluster_has_and_not_what_the_broker_could() {
+    let of = |response: ApiVersionsResponse| {
+        let (mut handshake, mut calls) = (Handshake::new(None), Calls::new("test"));
+        let frame = sent(handshake.begin(&mut calls).unwrap());
+        match handshake.answer(&mut calls, answer::<ApiVersionsRequest>(&frame, &response)) {
+            Ok(Step::Ready(ready)) => ready.transactions,
+            other => panic!("{other:?}"),
+        }
+    };
+    let finalized = |name, level| {
+        let feature = FinalizedFeatureKey::default().with_name(StrBytes::from_static_str(name));
+        versions((4, 18)).with_finalized_features(vec![feature.with_max_version_level(level)])
+    };
+    assert_eq!(of(versions((4, 18))), Transactions::First);
+    assert_eq!(of(finalized("transaction.version", 1)), Transactions::First);
+    assert_eq!(of(finalized("group.version", 2)), Transactions::First);
+    assert_eq!(of(finalized("transaction.version", 2)), Transactions::Second);
+    let mut without = finalized("transaction.version", 2);
+    without.api_keys.iter_mut().filter(|key| key.api_key == ApiKey::EndTxn as i16).for_each(|key| key.max_version = 4);
+    assert_eq!(of(without), Transactions::First, "a broker that lacks a request");
 }
 
 #[test]
@@ -77,7 +101,10 @@ fn a_login_ends_in_a_session_or_in_the_brokers_words() {
     assert!(frame.ends_with(b"\0user\0pencil\0"));
     let good = SaslAuthenticateResponse::default().with_session_lifetime_ms(60_000);
     let ready = handshake.answer(&mut calls, answer::<SaslAuthenticateRequest>(&frame, &good));
-    assert_eq!(ready, Ok(Step::Ready(Ready { session: Some(Duration::from_mins(1)) })));
+    assert_eq!(
+        ready,
+        Ok(Step::Ready(Ready { session: Some(Duration::from_mins(1)), transactions: Transactions::First }))
+    );
 
     let (mut handshake, mut calls, frame) = up_to_login(Mechanism::Plain);
     let bad = SaslAuthenticateResponse::default()

@@ -12,8 +12,9 @@ use kafka_protocol::messages::{
 };
 
 use super::control::{Coordinator, Task};
+use super::partition::Partition;
 use super::{Identity, Sender};
-use crate::kafka::error::KafkaError;
+use crate::kafka::error::{Code, KafkaError};
 use crate::kafka::wire::cluster::Endpoint;
 use crate::kafka::wire::problem;
 
@@ -143,11 +144,18 @@ impl Sender {
     fn done(&mut self, task: Task, answer: &Answer) {
         match (task, answer) {
             (Task::Init, Answer::InitProducerId(response)) => {
-                self.identity = Identity { id: response.producer_id.0, epoch: response.producer_epoch };
+                self.go_on_as(Identity { id: response.producer_id.0, epoch: response.producer_epoch });
                 (self.renew, self.aborting) = (false, false);
-                for partition in &mut self.partitions {
-                    partition.restart();
+            }
+            (task @ (Task::Commit | Task::Abort), Answer::End(response)) if self.is_second() => {
+                let next = Identity { id: response.producer_id.0, epoch: response.producer_epoch };
+                if next.id < 0 || next.epoch < 0 {
+                    let words = "the broker gave no epoch for the next transaction";
+                    return self.fail(KafkaError::new(task.doing(), Code::BadMessage, words));
                 }
+                self.go_on_as(next);
+                (self.touched, self.aborting) = (false, false);
+                (self.open, self.ending, self.flushing) = (false, false, false);
             }
             (Task::AddPartitions(places), _) => {
                 self.touched = true;
@@ -161,11 +169,20 @@ impl Sender {
                     offsets.added = true;
                 }
             }
-            (Task::CommitOffsets, _) => self.offsets = None,
+            (Task::CommitOffsets, _) => {
+                self.touched = true;
+                self.offsets = None;
+            }
             (Task::Commit, _) => (self.open, self.ending, self.flushing) = (false, false, false),
             (Task::Abort, _) => self.touched = false,
             (Task::Init, _) => {}
         }
+    }
+
+    /// Goes on with another epoch, in which sequences begin anew.
+    fn go_on_as(&mut self, identity: Identity) {
+        self.identity = identity;
+        self.partitions.iter_mut().for_each(Partition::restart);
     }
 
     fn produced(&mut self, now: Instant, node: i32, response: ProduceResponse) {
@@ -195,6 +212,7 @@ impl Sender {
 
     fn acknowledged(&mut self, now: Instant, place: usize, told: &PartitionProduceResponse) {
         let Some(code) = told.error_code.err() else {
+            self.touched = true;
             self.partitions[place].acknowledged();
             self.flushing &= !self.is_flushed() || self.ending;
             return;
@@ -215,6 +233,8 @@ impl Sender {
             | E::NotEnoughReplicasAfterAppend
             | E::RequestTimedOut
             | E::NetworkException
+            // In the second version: the transaction before is decided, and its markers are on their way.
+            | E::ConcurrentTransactions
             | E::ThrottlingQuotaExceeded => partition.again(now),
             _ => {
                 let (error, records) = (refusal(partition.doing(), code, told), partition.first_records());

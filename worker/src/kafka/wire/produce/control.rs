@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Backoff, Request, Sender, To};
+use super::{Backoff, NOBODY, Request, Sender, To};
 use crate::kafka::native::list::Place;
 use crate::kafka::wire::api::{OF_GROUP, OF_TRANSACTION};
 
@@ -118,7 +118,9 @@ impl Sender {
     /// What is to be done next, if anything.
     fn task(&self) -> Option<Task> {
         if self.aborting {
-            return self.is_quiet().then_some(if self.touched { Task::Abort } else { Task::Init });
+            // In the second version brokers may know of a transaction of which nobody was told, and take the abort of none.
+            let ends = if self.is_second() { self.identity != NOBODY } else { self.touched };
+            return self.is_quiet().then_some(if ends { Task::Abort } else { Task::Init });
         }
         if self.renew {
             return Some(Task::Init);
@@ -128,11 +130,11 @@ impl Sender {
         }
         let places = self.partitions.iter().enumerate().filter(|(_, partition)| partition.is_to_be_added());
         let places: Vec<usize> = places.map(|(place, _)| place).collect();
-        if !places.is_empty() {
+        if !places.is_empty() && !self.is_second() {
             return Some(Task::AddPartitions(places));
         }
         match &self.offsets {
-            Some(offsets) if offsets.added => Some(Task::CommitOffsets),
+            Some(offsets) if offsets.added || self.is_second() => Some(Task::CommitOffsets),
             Some(_) => Some(Task::AddOffsets),
             None => (self.ending && self.is_flushed()).then_some(Task::Commit),
         }

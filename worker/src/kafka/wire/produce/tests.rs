@@ -12,6 +12,9 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
 use kafka_protocol::messages::{
     AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, BrokerId, EndTxnResponse, FindCoordinatorResponse,
     InitProducerIdResponse, MetadataResponse, ProduceResponse, ProducerId, TxnOffsetCommitResponse,
@@ -48,9 +51,18 @@ fn push(sender: &mut Sender, now: Instant, number: i32, value: &str) {
     sender.push(now, place, rows, 0, 1);
 }
 
-/// A broker with one transactional id, as Kafka keeps it, in the first version of transactions.
+const BOTH: [Transactions; 2] = [Transactions::First, Transactions::Second];
+
+fn sender(transactions: Transactions) -> Sender {
+    let mut sender = Sender::new(settings());
+    sender.set_transactions(transactions);
+    sender
+}
+
+/// A broker with one transactional id, as Kafka keeps it.
 #[derive(Default)]
 struct Broker {
+    transactions: Transactions,
     id: i64,
     epoch: i16,
     logs: [Log; PARTITIONS as usize],
@@ -72,6 +84,14 @@ struct Log {
 }
 
 impl Broker {
+    fn new(transactions: Transactions) -> Self {
+        Self { transactions, ..Self::default() }
+    }
+
+    fn is_second(&self) -> bool {
+        self.transactions == Transactions::Second
+    }
+
     fn handle(&mut self, request: &Request) -> Answer {
         match request {
             Request::Metadata(_) => Answer::Metadata(metadata()),
@@ -88,10 +108,11 @@ impl Broker {
             }
             Request::CommitOffsets(request) => {
                 let code = self.check(request.producer_id.0, request.producer_epoch);
+                self.grouped |= code == 0 && self.is_second();
                 if code == 0 && self.grouped {
                     self.pending_offset = Some(request.topics[0].partitions[0].committed_offset);
                 }
-                Answer::CommitOffsets(TxnOffsetCommitResponse::default())
+                Answer::CommitOffsets(committed(code))
             }
             Request::End(request) => Answer::End(self.end(request)),
             Request::Produce(request) => Answer::Produce(NODE, self.produce(request)),
@@ -140,6 +161,9 @@ impl Broker {
     }
 
     fn end(&mut self, request: &EndTxnRequest) -> EndTxnResponse {
+        if self.is_second() {
+            return self.end_second(request);
+        }
         let code = self.check(request.producer_id.0, request.producer_epoch);
         let open = !self.added.is_empty() || self.grouped;
         if code != 0 {
@@ -151,6 +175,27 @@ impl Broker {
         self.finish(request.committed);
         self.last_end = Some((self.epoch, request.committed));
         EndTxnResponse::default()
+    }
+
+    /// As `TransactionCoordinator.endTransaction` does for clients of the second version: another epoch, for which a
+    /// repetition is known; and none may be aborted.
+    fn end_second(&mut self, request: &EndTxnRequest) -> EndTxnResponse {
+        let (epoch, commit) = (request.producer_epoch, request.committed);
+        let open = !self.added.is_empty() || self.grouped;
+        let again = epoch + 1 == self.epoch && !open && self.last_end == Some((epoch, commit));
+        if !again {
+            let code = self.check(request.producer_id.0, epoch);
+            if code != 0 {
+                return EndTxnResponse::default().with_error_code(E::ProducerFenced.code());
+            }
+            if commit && !open {
+                return EndTxnResponse::default().with_error_code(E::InvalidTxnState.code());
+            }
+            self.finish(commit);
+            self.last_end = Some((epoch, commit));
+            self.epoch += 1;
+        }
+        EndTxnResponse::default().with_producer_id(ProducerId(self.id)).with_producer_epoch(self.epoch)
     }
 
     fn finish(&mut self, commit: bool) {
@@ -183,6 +228,9 @@ impl Broker {
         let (id, epoch, sequence) = (number(43..51), number(51..53) as i16, number(53..57) as i32);
         if (id, epoch) != (self.id, self.epoch) {
             return E::InvalidProducerEpoch.code();
+        }
+        if self.is_second() {
+            self.added.insert(partition);
         }
         let log = &mut self.logs[partition as usize];
         if !self.added.contains(&partition) {
@@ -219,6 +267,12 @@ fn values(bytes: Bytes) -> Vec<String> {
     (0..batch.len()).map(|row| String::from_utf8(batch.values.value(row).to_vec()).unwrap()).collect()
 }
 
+fn committed(code: i16) -> TxnOffsetCommitResponse {
+    let partition = TxnOffsetCommitResponsePartition::default().with_error_code(code);
+    let topic = TxnOffsetCommitResponseTopic::default().with_partitions(vec![partition]);
+    TxnOffsetCommitResponse::default().with_topics(vec![topic])
+}
+
 fn metadata() -> MetadataResponse {
     let broker = MetadataResponseBroker::default().with_node_id(BrokerId(NODE)).with_port(9);
     let partition = |index| {
@@ -246,7 +300,11 @@ fn run(sender: &mut Sender, broker: &mut Broker, now: &mut Instant) {
 
 #[test]
 fn a_transaction_goes_its_way() {
-    let (mut sender, mut broker, mut now) = (Sender::new(settings()), Broker::default(), Instant::now());
+    BOTH.into_iter().for_each(transaction);
+}
+
+fn transaction(transactions: Transactions) {
+    let (mut sender, mut broker, mut now) = (sender(transactions), Broker::new(transactions), Instant::now());
     sender.take_over();
     run(&mut sender, &mut broker, &mut now);
     assert!(sender.has_identity());
@@ -265,13 +323,18 @@ fn a_transaction_goes_its_way() {
         assert!(!sender.is_open() && sender.is_flushed() && sender.failure().is_none());
         assert_eq!((broker.offset, sender.queued()), (round, 0));
     }
-    assert_eq!(broker.epoch, 1, "one epoch for all of them");
+    // One epoch for all of them, or one each.
+    assert_eq!(broker.epoch, if broker.is_second() { 4 } else { 1 });
     assert_eq!(broker.logs.iter().map(|log| log.committed.len()).sum::<usize>(), 150);
 }
 
 #[test]
 fn an_abort_is_another_epoch() {
-    let (mut sender, mut broker, mut now) = (Sender::new(settings()), Broker::default(), Instant::now());
+    BOTH.into_iter().for_each(abort);
+}
+
+fn abort(transactions: Transactions) {
+    let (mut sender, mut broker, mut now) = (sender(transactions), Broker::new(transactions), Instant::now());
     sender.begin();
     push(&mut sender, now, 0, "lost");
     sender.flush();
@@ -285,11 +348,67 @@ fn an_abort_is_another_epoch() {
     sender.commit();
     run(&mut sender, &mut broker, &mut now);
     assert_eq!(broker.logs[0].committed, ["kept"]);
+    // What was begun, and nobody told the brokers of, is aborted and committed as well.
+    for end in [Sender::abort, Sender::commit] {
+        sender.begin();
+        end(&mut sender);
+        run(&mut sender, &mut broker, &mut now);
+        assert!(!sender.is_open() && sender.has_identity() && sender.failure().is_none());
+    }
+}
+
+#[test]
+fn a_batch_waits_for_the_end_of_the_transaction_before() {
+    let (mut sender, mut broker) = (sender(Transactions::Second), Broker::new(Transactions::Second));
+    let mut now = Instant::now();
+    sender.begin();
+    push(&mut sender, now, 0, "a");
+    sender.commit();
+    let mut refused = 3;
+    for _ in 0..100 {
+        match sender.next(now) {
+            Some((_, Request::Produce(request))) if refused > 0 => {
+                refused -= 1;
+                let told = PartitionProduceResponse::default().with_error_code(E::ConcurrentTransactions.code());
+                let topic = TopicProduceResponse::default().with_name(request.topic_data[0].name.clone());
+                let topic = topic.with_partition_responses(vec![told]);
+                sender.answered(now, Answer::Produce(NODE, ProduceResponse::default().with_responses(vec![topic])));
+            }
+            Some((_, request)) => {
+                let answer = broker.handle(&request);
+                sender.answered(now, answer);
+            }
+            None => now += Duration::from_millis(20),
+        }
+    }
+    assert_eq!((refused, sender.is_open(), broker.logs[0].committed.len()), (0, false, 1));
+}
+
+#[test]
+fn an_answer_without_an_epoch_is_told() {
+    let (mut sender, mut broker) = (sender(Transactions::Second), Broker::new(Transactions::Second));
+    let mut now = Instant::now();
+    sender.begin();
+    push(&mut sender, now, 0, "a");
+    sender.flush();
+    run(&mut sender, &mut broker, &mut now);
+    sender.commit();
+    while let Some((_, request)) = sender.next(now) {
+        assert!(matches!(request, Request::End(_)), "{request:?}");
+        let nothing = EndTxnResponse::default().with_producer_id(ProducerId(-1)).with_producer_epoch(-1);
+        sender.answered(now, Answer::End(nothing));
+    }
+    let words = sender.failure().map(ToString::to_string).unwrap_or_default();
+    assert!(words.contains("commit the transaction") && words.contains("no epoch"), "{words}");
 }
 
 #[test]
 fn who_was_fenced_is_told_and_does_not_fence_his_successor() {
-    let (mut sender, mut broker, mut now) = (Sender::new(settings()), Broker::default(), Instant::now());
+    BOTH.into_iter().for_each(fenced);
+}
+
+fn fenced(transactions: Transactions) {
+    let (mut sender, mut broker, mut now) = (sender(transactions), Broker::new(transactions), Instant::now());
     sender.begin();
     push(&mut sender, now, 0, "a");
     sender.flush();
@@ -370,8 +489,9 @@ proptest! {
         chances in proptest::collection::vec(any_chance(), 0..200),
         transactions in proptest::collection::vec(1_usize..30, 1..12),
         hold in 1_usize..40,
+        version in proptest::sample::select(&BOTH[..]),
     ) {
-        let (mut sender, mut broker, mut now) = (Sender::new(settings()), Broker::default(), Instant::now());
+        let (mut sender, mut broker, mut now) = (self::sender(version), Broker::new(version), Instant::now());
         let mut chances = chances.into_iter();
         let mut stale: VecDeque<(usize, Request)> = VecDeque::new();
         let mut steps = 0;
@@ -430,7 +550,7 @@ proptest! {
                     run(&mut sender, &mut broker, &mut now);
                 }
                 if sender.failure().is_some() {
-                    sender = Sender::new(settings());
+                    sender = self::sender(version);
                     run(&mut sender, &mut broker, &mut now);
                 }
                 prop_assert!(sender.has_identity(), "no epoch");
