@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use millstream::fault::POINTS;
+use millstream::fault::{POINTS, WIRE_POINTS};
 use millstream::kafka::KafkaClient;
 use millstream_tests::chaos::{self, Options};
 use millstream_tests::client::Record;
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 const FIXED: u64 = 20_261_122;
 
 fn every_fault_point(case: &Case<'_>) -> Result<()> {
-    let faults = chaos::plan(POINTS, 0, &mut StdRng::seed_from_u64(FIXED));
+    let faults = chaos::plan(&[POINTS, WIRE_POINTS].concat(), 0, &mut StdRng::seed_from_u64(FIXED));
     ensure!(faults.len() >= 30, "only {} faults", faults.len());
     let report = chaos::run(case, &Options { records: 1_000_000, faults, seed: FIXED, client: KafkaClient::Wire })?;
     eprintln!("{report}");
@@ -41,7 +41,7 @@ fn every_fault_point(case: &Case<'_>) -> Result<()> {
 
 fn fresh_seed(case: &Case<'_>) -> Result<()> {
     let seed = seed()?;
-    let mut faults = chaos::plan(POINTS, 100, &mut StdRng::seed_from_u64(seed));
+    let mut faults = chaos::plan(&[POINTS, WIRE_POINTS].concat(), 100, &mut StdRng::seed_from_u64(seed));
     faults.truncate(12);
     let report = chaos::run(case, &Options { records: 200_000, faults, seed, client: KafkaClient::Wire })?;
     eprintln!("{report}");

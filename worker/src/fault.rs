@@ -5,7 +5,7 @@
 //! (default 1) of `point` the process is ended by SIGKILL (`kill`), stopped by SIGSTOP (`stop`), ended with code 70
 //! (`exit`) or delayed (`delay:MILLISECONDS`).
 
-/// All fault points, in the order in which a shard passes them.
+/// The fault points of every shard, in the order in which it passes them.
 pub const POINTS: &[&str] = &[
     "takeover.begin",
     "takeover.header-read",
@@ -27,6 +27,17 @@ pub const POINTS: &[&str] = &[
     "abort.after",
     "release.before",
     "release.after",
+];
+
+/// Those on the wire: behind requests that are on their way, and behind answers. Passed where the client is our own.
+pub const WIRE_POINTS: &[&str] = &[
+    "wire.init-sent",
+    "wire.fetch-answered",
+    "wire.produce-sent",
+    "wire.produce-answered",
+    "wire.offsets-sent",
+    "wire.end-sent",
+    "wire.end-answered",
 ];
 
 /// Passes a fault point.
@@ -59,9 +70,13 @@ mod armed {
         passed: AtomicU64,
     }
 
+    fn is_listed(name: &str) -> bool {
+        super::POINTS.contains(&name) || super::WIRE_POINTS.contains(&name)
+    }
+
     /// Passes a fault point, and does there what `MILLSTREAM_FAULT` says.
     pub fn point(name: &'static str) {
-        debug_assert!(super::POINTS.contains(&name), "unlisted fault point {name}");
+        debug_assert!(is_listed(name), "unlisted fault point {name}");
         for fault in faults().iter().filter(|fault| fault.point == name) {
             if fault.passed.fetch_add(1, Ordering::Relaxed) + 1 == fault.at {
                 tracing::warn!(point = name, action = ?fault.action, "fault point");
@@ -95,7 +110,7 @@ mod armed {
             None if action == "exit" => Action::Exit,
             _ => return None,
         };
-        super::POINTS.contains(&point).then_some(())?;
+        is_listed(point).then_some(())?;
         Some(Fault { point: point.to_owned(), action, at: at.parse().ok()?, passed: AtomicU64::new(0) })
     }
 

@@ -94,7 +94,8 @@ pub fn few() -> Vec<Fault> {
 fn at(point: &'static str, stop: bool, rng: &mut StdRng) -> Fault {
     // Each shard passes the points of takeover and release once, the others again and again.
     let passing = match point.split('.').next() {
-        Some("checkpoint" | "batch") => rng.random_range(1..=8),
+        _ if point == "wire.init-sent" => rng.random_range(1..=2),
+        Some("checkpoint" | "batch" | "wire") => rng.random_range(1..=8),
         Some("takeover" | "release") => rng.random_range(1..=2),
         _ => 1,
     };

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use millstream::fault::POINTS;
+use millstream::fault::{POINTS, WIRE_POINTS};
 use millstream::kafka::KafkaClient;
 use millstream_tests::chaos::{self, Options, Report};
 use millstream_tests::cluster::{Cluster, Settings};
@@ -155,8 +155,11 @@ fn run(arguments: &Arguments, seed: u64) -> Result<Round> {
     let logs = arguments.directory.join(format!("seed-{seed}"));
     fs::create_dir_all(&logs)?;
     let case = Case::new("soak", &cluster, &logs)?;
-    let faults = chaos::plan(POINTS, arguments.round, &mut StdRng::seed_from_u64(seed));
-    let client = if arguments.librdkafka { KafkaClient::Librdkafka } else { KafkaClient::Wire };
+    let (client, points) = match arguments.librdkafka {
+        true => (KafkaClient::Librdkafka, POINTS.to_vec()),
+        false => (KafkaClient::Wire, [POINTS, WIRE_POINTS].concat()),
+    };
+    let faults = chaos::plan(&points, arguments.round, &mut StdRng::seed_from_u64(seed));
     let options = Options { records: arguments.records, faults, seed, client };
     match chaos::run(&case, &options) {
         Ok(report) => {

@@ -16,6 +16,7 @@ use super::group::Group;
 use super::network::{Event, Network, Patience, Peer};
 use super::problem;
 use super::seeds::Seeds;
+use crate::fault;
 use crate::kafka::consumer::{Assigned, ConsumerEvent, MAX_ROWS, Polled};
 use crate::kafka::error::{Code, KafkaError};
 use crate::kafka::native::list::Place;
@@ -198,6 +199,7 @@ impl Consumer {
         if let Peer::Broker(node) = peer {
             self.fetcher.fetched(now, node, response);
         }
+        fault::point("wire.fetch-answered");
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use super::network::{Event, Network, Patience, Peer};
 use super::problem;
 use super::produce::{self, Answer, Request, Sender, To};
 use super::seeds::Seeds;
+use crate::fault;
 use crate::kafka::error::{Class, Code, KafkaError};
 use crate::kafka::native::client::Undelivered;
 use crate::kafka::native::list::Place;
@@ -248,9 +249,12 @@ impl Producer {
                 self.sender.failed(now, to, api);
                 continue;
             };
-            if let Err(error) = self.send(peer, &endpoint, &request) {
-                self.complaints.add(&error.into());
-                self.sender.failed(now, to_of(peer), api);
+            match self.send(peer, &endpoint, &request) {
+                Ok(()) => pass_sent(api),
+                Err(error) => {
+                    self.complaints.add(&error.into());
+                    self.sender.failed(now, to_of(peer), api);
+                }
             }
         }
     }
@@ -287,6 +291,7 @@ impl Producer {
                     }
                     self.complaints.throttled(answer.throttle());
                     self.sender.answered(now, answer);
+                    pass_answered(api);
                     if api == ApiKey::Metadata {
                         self.seeds.settle(&mut self.network, self.sender.cluster(), peer);
                     }
@@ -308,6 +313,26 @@ impl Producer {
                 }
             }
         }
+    }
+}
+
+/// The fault point behind a request.
+fn pass_sent(api: ApiKey) {
+    match api {
+        ApiKey::InitProducerId => fault::point("wire.init-sent"),
+        ApiKey::Produce => fault::point("wire.produce-sent"),
+        ApiKey::TxnOffsetCommit => fault::point("wire.offsets-sent"),
+        ApiKey::EndTxn => fault::point("wire.end-sent"),
+        _ => {}
+    }
+}
+
+/// The fault point behind an answer.
+fn pass_answered(api: ApiKey) {
+    match api {
+        ApiKey::Produce => fault::point("wire.produce-answered"),
+        ApiKey::EndTxn => fault::point("wire.end-answered"),
+        _ => {}
     }
 }
 
