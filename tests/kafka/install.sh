@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs Apache Kafka for the tests: brokers, tools and the Java client, from Maven Central by pom.xml.
 #
-#   tests/kafka/install.sh [VERSION…]        default: 4.3.1 3.9.2
+#   tests/kafka/install.sh [VERSION…]        default: 4.2.2 4.4.0 3.9.2
 #
 # Each version goes to ${MILLSTREAM_CACHE:-$HOME/.cache/millstream}/kafka-VERSION:
 #   libs/            the jars
@@ -91,5 +91,5 @@ install() {
 }
 
 versions=("$@")
-((${#versions[@]})) || versions=(4.3.1 3.9.2)
+((${#versions[@]})) || versions=(4.2.2 4.4.0 3.9.2)
 for version in "${versions[@]}"; do install "$version"; done

@@ -1,8 +1,11 @@
-//! The verdict of Kafka's own Java client on what a pipeline has written; see `tests/oracle/Oracle.java`.
+//! What Kafka's own Java client says of what was written: its verdict, or all of it; see `tests/oracle/Oracle.java`.
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
+use crate::client::Record;
 use crate::cluster::Cluster;
 use crate::installation::run;
 
@@ -44,4 +47,43 @@ pub fn check(cluster: &Cluster, topics: &[&str], counts: &[u64]) -> Result<Verdi
     let (output, _) = run(command, "")?;
     let line = output.lines().find(|l| l.starts_with('{')).with_context(|| format!("no verdict: {output}"))?;
     Ok(serde_json::from_str(line)?)
+}
+
+/// A record as the Java client prints it: bytes are Base64 or null.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dumped {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+    key: Option<String>,
+    value: Option<String>,
+    headers: Vec<(String, Option<String>)>,
+}
+
+impl Dumped {
+    fn record(self) -> Result<Record> {
+        let bytes = |text: Option<String>| text.map(|text| BASE64_STANDARD.decode(text)).transpose();
+        let headers = self.headers.into_iter().map(|(name, value)| Ok((name, bytes(value)?)));
+        Ok(Record {
+            topic: self.topic,
+            partition: Some(self.partition),
+            offset: self.offset,
+            key: bytes(self.key)?,
+            value: bytes(self.value)?,
+            headers: headers.collect::<Result<_>>()?,
+            timestamp: Some(self.timestamp),
+        })
+    }
+}
+
+/// All committed records of some topics, in each partition's order.
+pub fn dump(cluster: &Cluster, topics: &[&str]) -> Result<Vec<Record>> {
+    let mut command = cluster.installation().program("Oracle")?;
+    command.args(["dump", &cluster.bootstrap(), &topics.join(",")]);
+    let (output, success) = run(command, "")?;
+    ensure!(success, "the oracle cannot read {topics:?}: {output}");
+    let records = output.lines().map(|line| serde_json::from_str::<Dumped>(line).map_err(Into::into));
+    records.map(|dumped| dumped.and_then(Dumped::record)).collect()
 }

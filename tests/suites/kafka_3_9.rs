@@ -5,24 +5,29 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use millstream::kafka::KafkaClient;
-use millstream_tests::chaos::{self, Options};
+use millstream_tests::chaos::{self, Fault, Options};
 use millstream_tests::client::Record;
 use millstream_tests::cluster::Settings;
 use millstream_tests::installation::Version;
 use millstream_tests::pipeline::DONE;
 use millstream_tests::pipeline::GUARD;
 use millstream_tests::suite::{Case, Suite};
+use millstream_tests::writing::{self, Epochs};
 
 fn main() -> ExitCode {
     Suite::new(Settings::new().version(Version::V3_9))
         .test("exactly_once_under_faults", faults)
         .test("a_batch_runs_to_its_end", batch)
+        .test("what_we_write_is_read_by_others_in_3_9", |case| writing::read_by_others(case, Epochs::Long))
+        .test("who_is_fenced_in_3_9_is_told", writing::fenced)
         .serial()
         .run()
 }
 
 fn faults(case: &Case<'_>) -> Result<()> {
-    let options = Options { records: 200_000, faults: chaos::few(), seed: 39, client: KafkaClient::Wire };
+    let mut faults = chaos::few();
+    faults.push(Fault::BrokerRestarted);
+    let options = Options { records: 200_000, faults, seed: 39, client: KafkaClient::Wire };
     let report = chaos::run(case, &options)?;
     eprintln!("{report}");
     Ok(())

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use millstream_tests::client::Record;
 use millstream_tests::cluster::Settings;
+use millstream_tests::evidence;
 use millstream_tests::oracle;
 use millstream_tests::suite::{Case, Suite};
 
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         .test("oracle_detects_a_foreign_record", detects_foreign)
         .test("oracle_counts_no_aborted_record", ignores_aborted)
         .test("oracle_detects_an_open_transaction", detects_open)
+        .test("the_logs_tell_whose_a_duplicate_is", evidence_of_a_duplicate)
         .run()
 }
 
@@ -100,4 +102,22 @@ fn detects_open(case: &Case<'_>) -> Result<()> {
     ensure!((verdict.missing, verdict.duplicates, verdict.open) == (0, 0, 1), "{verdict:?}");
     ensure!(verdict.demand_exactly_once().is_err());
     Ok(())
+}
+
+fn evidence_of_a_duplicate(case: &Case<'_>) -> Result<()> {
+    case.topics(&[("out", 2), ("dead", 2)])?;
+    case.client.write_transaction(&case.topic("a"), true, ids(case, "out", 0, 0..100))?;
+    case.client.write_transaction(&case.topic("b"), false, ids(case, "out", 0, 40..50))?;
+    case.client.write_transaction(&case.topic("c"), true, ids(case, "out", 0, [42]))?;
+    case.client.write_transaction(&case.topic("d"), true, ids(case, "dead", 1, 0..50))?;
+    let (out, dead) = (case.topic("out"), case.topic("dead"));
+    let judged = evidence::demand_exactly_once(case.cluster, &[&out, &dead], &case.topic("state"), &judge(case)?);
+    let evidence = format!("{:#}", judged.err().context("a duplicate is none")?);
+    let places: Vec<&str> = evidence.lines().filter(|line| line.starts_with(&format!("  {out}-0: "))).collect();
+    let ends: Vec<bool> = places.iter().map(|place| place.contains(": COMMIT at ")).collect();
+    ensure!(evidence.contains("\n0,42 was written to\n") && ends == [true, false, true], "{evidence}");
+    // What was kept goes with the test, unless it failed.
+    let kept = evidence.lines().find_map(|line| line.rsplit_once(" are kept in ")).context("nothing is kept")?.1;
+    ensure!(std::fs::read_dir(kept)?.next().is_some(), "{kept}");
+    Ok(std::fs::remove_dir_all(kept)?)
 }

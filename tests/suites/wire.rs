@@ -1,4 +1,4 @@
-//! The worker's own client beside librdkafka, on three brokers: the same records, positions and losses, whoever reads.
+//! The worker's own client beside librdkafka, on three brokers of the newest release: the same records, positions and losses, whoever reads.
 //!
 //! `both_clients_read_the_same` writes random batches of all kinds; its seed is printed, and `MILLSTREAM_SEED` sets it.
 
@@ -8,32 +8,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use arrow::array::{Array, AsArray, BinaryArray, Int64Array};
-use millstream::kafka::columns::HeaderColumns;
-use millstream::kafka::{
-    Assigned, Class, ClientConfig, Code, Consumer, ConsumerEvent, KafkaClient, Place, Producer, Room, SecretStore,
-    WriteBatch,
-};
+use arrow::array::{Array, AsArray};
+use millstream::kafka::{Assigned, Code, Consumer, ConsumerEvent, KafkaClient};
 use millstream::metrics::Metrics;
-use millstream::plan::pipeline::{Compression, Connection};
 use millstream::records::{SourceBatch, TopicPartition};
 use millstream_tests::client::{Client, Record};
 use millstream_tests::cluster::Settings;
+use millstream_tests::installation::Version;
 use millstream_tests::suite::{Case, Suite, seed};
+use millstream_tests::writing::{self, Epochs, PARTITIONS, config, random_record};
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rdkafka::producer::Producer as _;
 
 fn main() -> ExitCode {
-    Suite::new(Settings::new().nodes(3))
+    Suite::new(Settings::new().version(Version::V4_4).nodes(3))
         .test("both_clients_read_the_same", both_read_the_same)
         .test("ends_and_places_are_kept_to", ends_and_places)
         .test("a_lost_position_is_told", lost_position)
         .test("the_groups_offsets_are_the_same", offsets)
         .test("leaders_may_move", leaders_move)
-        .test("what_we_write_is_read_by_others", written)
-        .test("leaders_may_move_while_we_write", leaders_move_while_writing)
-        .test("who_is_fenced_is_told", fenced)
+        .test("what_we_write_is_read_by_others", |case| writing::read_by_others(case, Epochs::Each))
+        .test("leaders_may_move_while_we_write", writing::leaders_move)
+        .test("who_is_fenced_is_told", writing::fenced)
         .serial()
         .run()
 }
@@ -42,7 +39,6 @@ fn main() -> ExitCode {
 const GUARD: Duration = Duration::from_mins(2);
 const CLIENTS: [KafkaClient; 2] = [KafkaClient::Wire, KafkaClient::Librdkafka];
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
-const PARTITIONS: i32 = 3;
 
 /// A record as a consumer hands it out.
 type Row = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
@@ -89,18 +85,6 @@ impl Reader {
         }
         Ok(())
     }
-}
-
-fn config(case: &Case<'_>, client: KafkaClient) -> Result<ClientConfig> {
-    let connection = Connection {
-        name: "main".to_owned(),
-        bootstrap_servers: case.client.bootstrap().to_owned(),
-        client,
-        tls: None,
-        sasl: None,
-        properties: BTreeMap::new(),
-    };
-    Ok(ClientConfig::resolve(&connection, &SecretStore::default())?)
 }
 
 fn row_of(batch: &SourceBatch, row: usize) -> Row {
@@ -191,34 +175,6 @@ fn write_round(client: &Client, topic: &str, codec: &str, round: usize, rng: &mu
         1 => Ok(writer.abort_transaction(GUARD)?),
         _ => Ok(writer.commit_transaction(GUARD)?),
     }
-}
-
-fn random_record(topic: &str, rng: &mut StdRng) -> Record {
-    let headers = if rng.random_ratio(1, 4) { rng.random_range(1..5) } else { 0 };
-    Record {
-        topic: topic.to_owned(),
-        partition: Some(rng.random_range(0..PARTITIONS)),
-        key: random_bytes(rng, 40),
-        value: random_bytes(rng, 3000),
-        headers: (0..headers).map(|_| (format!("h{}", rng.random_range(0..3)), random_bytes(rng, 30))).collect(),
-        timestamp: Some(rng.random_range(1_600_000_000_000..1_760_000_000_000)),
-        ..Record::default()
-    }
-}
-
-/// Null, empty, repetitive (which compresses) or noise.
-fn random_bytes(rng: &mut StdRng, most: usize) -> Option<Vec<u8>> {
-    let length = rng.random_range(1..most);
-    Some(match rng.random_range(0..8) {
-        0 => return None,
-        1 => Vec::new(),
-        2..6 => vec![rng.random(); length],
-        _ => {
-            let mut bytes = vec![0; length];
-            rng.fill_bytes(&mut bytes);
-            bytes
-        }
-    })
 }
 
 /// Records from an offset to an end, a slot that is moved, one that is finished, and partitions added later.
@@ -353,128 +309,6 @@ fn leaders_move(case: &Case<'_>) -> Result<()> {
         ensure!(values == expected, "{partition}: {} records, not {}", values.len(), expected.len());
     }
     ensure!(reader.rows.len() == 6, "{} partitions", reader.rows.len());
-    Ok(())
-}
-
-fn producer(case: &Case<'_>, id: &str) -> Result<Producer> {
-    let room = Room { queue: 4 << 20, batch: 1 << 18 };
-    let metrics = Metrics::new("test");
-    let timeout = Duration::from_mins(1);
-    Ok(Producer::transactional(&config(case, KafkaClient::Wire)?, "test", id, timeout, room, metrics)?)
-}
-
-/// Gives records of one topic to a producer, in columns.
-fn write(producer: &mut Producer, topic: &str, compression: Compression, records: &[Record]) -> Result<()> {
-    let partitions: Vec<i32> = records.iter().map(|record| record.partition.unwrap_or(0)).collect();
-    let keys: BinaryArray = records.iter().map(|record| record.key.as_deref()).collect();
-    let values: BinaryArray = records.iter().map(|record| record.value.as_deref()).collect();
-    let timestamps = Int64Array::from_iter_values(records.iter().map(|record| record.timestamp.unwrap_or(-1)));
-    let mut headers = HeaderColumns::after(0);
-    for record in records {
-        headers.push(record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())));
-    }
-    let headers = headers.finish();
-    let batch = WriteBatch {
-        partitions: &partitions,
-        keys: &keys,
-        values: &values,
-        timestamps: &timestamps,
-        headers: Some(&headers),
-    };
-    producer.write(topic, compression, batch, &|| true)?;
-    Ok(())
-}
-
-/// Random batches of all compressions, in transactions that are committed or aborted, read by librdkafka.
-fn written(case: &Case<'_>) -> Result<()> {
-    let mut rng = StdRng::seed_from_u64(seed()?);
-    let codecs = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
-    let mut producer = producer(case, &case.application_id())?;
-    producer.init_transactions(GUARD)?;
-    for compression in codecs {
-        let topic = case.topic(&format!("{compression:?}"));
-        case.client.create_topic(&topic, PARTITIONS, &[])?;
-        let mut expected: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
-        for _ in 0..8 {
-            let count = rng.random_range(1..300);
-            let records: Vec<Record> = (0..count).map(|_| random_record(&topic, &mut rng)).collect();
-            producer.begin()?;
-            write(&mut producer, &topic, compression, &records)?;
-            if rng.random_ratio(1, 4) {
-                producer.abort(GUARD)?;
-            } else {
-                producer.commit(GUARD)?;
-                for record in records {
-                    expected.entry(record.partition.unwrap_or(0)).or_default().push(record);
-                }
-            }
-        }
-        let mut found: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
-        for record in case.client.read(&topic)? {
-            found.entry(record.partition.unwrap_or(0)).or_default().push(Record { offset: 0, ..record });
-        }
-        ensure!(found == expected, "{compression:?}: what was read is not what was written");
-    }
-    Ok(())
-}
-
-/// Brokers stop one after another while transactions are written: all records come once, in order, with their offsets.
-fn leaders_move_while_writing(case: &Case<'_>) -> Result<()> {
-    case.topics(&[("in", 1), ("out", 6)])?;
-    let (topic, group) = (case.topic("out"), case.application_id());
-    let mut producer = producer(case, &group)?;
-    producer.init_transactions(GUARD)?;
-    let (mut written, mut broker) = (0, 0);
-    for round in 0..24 {
-        match round % 8 {
-            2 => case.cluster.stop(broker)?,
-            4 => case.cluster.start_node(broker)?,
-            7 => broker += 1,
-            _ => {}
-        }
-        let records: Vec<Record> =
-            (0..600).map(|n| Record::new(&topic, (written + n).to_string()).to((n % 6) as i32)).collect();
-        producer.begin()?;
-        write(&mut producer, &topic, Compression::None, &records)?;
-        written += records.len();
-        let partition = TopicPartition { topic: Arc::from(case.topic("in")), partition: 0 };
-        let place = Place { partition, offset: written as i64, leader_epoch: -1, metadata: String::new() };
-        producer.send_offsets(&group, &[place], GUARD).with_context(|| format!("round {round}"))?;
-        producer.commit(GUARD).with_context(|| format!("round {round}"))?;
-    }
-    let mut found: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-    for record in case.client.read_until(&topic, written, GUARD)? {
-        found.entry(record.partition.unwrap_or(0)).or_default().push(record.text().parse()?);
-    }
-    for (partition, numbers) in &found {
-        let expected: Vec<usize> = (0..written).filter(|n| n % 6 == *partition as usize).collect();
-        ensure!(*numbers == expected, "partition {partition}: {} records, not {}", numbers.len(), expected.len());
-    }
-    let offsets = case.client.group_offsets(&group, &case.topic("in"))?;
-    ensure!(offsets.get(&0).map(|(offset, _)| *offset) == Some(written as i64), "{offsets:?}");
-    Ok(())
-}
-
-/// A second producer of the id takes over: what the first one left open is gone, and it cannot go on.
-fn fenced(case: &Case<'_>) -> Result<()> {
-    case.topics(&[("out", 1)])?;
-    let topic = case.topic("out");
-    let mut first = producer(case, &case.application_id())?;
-    first.init_transactions(GUARD)?;
-    first.begin()?;
-    write(&mut first, &topic, Compression::None, &[Record::new(&topic, "first")])?;
-    first.flush(GUARD)?;
-    let mut second = producer(case, &case.application_id())?;
-    second.init_transactions(GUARD)?;
-    for outcome in [first.commit(GUARD), first.abort(GUARD)] {
-        let error = outcome.err().context("the first producer goes on")?;
-        ensure!(error.class == Class::Fenced, "{error}");
-    }
-    second.begin()?;
-    write(&mut second, &topic, Compression::None, &[Record::new(&topic, "second")])?;
-    second.commit(GUARD)?;
-    let found: Vec<String> = case.client.read_until(&topic, 1, GUARD)?.iter().map(Record::text).collect();
-    ensure!(found == ["second"], "{found:?}");
     Ok(())
 }
 

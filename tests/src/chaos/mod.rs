@@ -24,6 +24,7 @@ pub use fault::{Fault, few, plan};
 
 use millstream::kafka::KafkaClient;
 
+use crate::evidence;
 use crate::header;
 use crate::oracle;
 use crate::suite::Case;
@@ -167,7 +168,8 @@ fn judge(case: &Case<'_>, records: u64) -> Result<oracle::Verdict> {
     let dead_letters = oracle::check(case.cluster, &[&dead], &counts)?.records;
     ensure!(dead_letters >= feed::bad(records), "{dead_letters} dead letters, not {}", feed::bad(records));
     let verdict = oracle::check(case.cluster, &[&out, &dead], &counts)?;
-    verdict.demand_exactly_once()?;
+    let state = format!("{}.state", case.application_id());
+    evidence::demand_exactly_once(case.cluster, &[&out, &dead], &state, &verdict)?;
     mirrors_the_header(case)?;
     Ok(verdict)
 }

@@ -20,6 +20,7 @@ use anyhow::{Context, Result, ensure};
 pub use fault::{FAULTS, Fault, Moves, Target};
 
 use crate::chaos::feed::{self, Feed, Input};
+use crate::evidence;
 use crate::oracle;
 use crate::site::Site;
 use crate::wait;
@@ -220,6 +221,6 @@ fn judge(site: &Site, namespace: &str, input: &Input) -> Result<oracle::Verdict>
         "{} records: {} missing, {} duplicates, {} out of order",
         verdict.records, verdict.missing, verdict.duplicates, verdict.out_of_order
     );
-    verdict.demand_exactly_once()?;
+    evidence::demand_exactly_once(&site.kafka, &[&out, &dead], &format!("{namespace}.p.state"), &verdict)?;
     Ok(verdict)
 }

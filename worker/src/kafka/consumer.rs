@@ -12,9 +12,8 @@ use crate::records::{SourceBatch, TopicPartition};
 
 /// The time between two questions for offsets that are not stable yet.
 pub(super) const UNSTABLE: Duration = Duration::from_millis(20);
-/// How long offsets are waited for that a transaction is about to change. It ends within milliseconds, or hangs: offsets
-/// that arrive behind their transaction's end, as around a restart of a broker, are pending until the same transactional id
-/// commits others.
+/// How long offsets are waited for that a transaction is about to change. It ends within milliseconds, or hangs: where a
+/// broker has lost its marker, offsets are pending until the same transactional id commits others.
 pub(super) const STABLE: Duration = Duration::from_secs(2);
 /// The most records of a batch.
 pub(super) const MAX_ROWS: usize = 8192;

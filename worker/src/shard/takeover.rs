@@ -387,7 +387,8 @@ fn init_transactions(identity: &Identity, producer: &mut Producer) -> Result<(),
 
 /// Behind `init_transactions` nothing is open in the header's partition. If something is and the log grows, another process
 /// has taken the shard over since. If it does not grow, the marker of a transaction is missing, and nobody can tell whether
-/// the header in it counts, while its output may be visible elsewhere.
+/// the header in it counts, while its output may be visible elsewhere. Kafka 4.3.0 to 4.4.0 forget the markers of partitions
+/// that have no leader (KAFKA-20734).
 fn wait_until_settled(identity: &Identity) -> Result<(), Trouble> {
     let deadline = Instant::now() + WAIT;
     let mut first = None;
@@ -402,8 +403,9 @@ fn wait_until_settled(identity: &Identity) -> Result<(), Trouble> {
         }
         if Instant::now() >= deadline {
             return Err(Trouble::Restart(format!(
-                "a transaction hangs in topic `{}` partition {}, neither committed nor aborted: offsets {stable} to {end}; \
-                 `kafka-transactions.sh find-hanging` tells more",
+                "a transaction hangs in topic `{}` partition {}, neither committed nor aborted: offsets {stable} to {end}. Kafka \
+                 4.3.0 to 4.4.0 lose the ends of transactions where a partition has no leader (KAFKA-20734); \
+                 `kafka-transactions.sh find-hanging` tells more, docs/operations.md what to do",
                 identity.shared.state_topic(),
                 identity.id
             )));
