@@ -180,6 +180,11 @@ impl Cluster {
         self.addresses(|ports| ports.tls)
     }
 
+    /// The rack of a node; replicas in a client's own rack are read from.
+    pub fn rack(node: usize) -> String {
+        format!("rack-{}", node + 1)
+    }
+
     /// The authority behind the certificates of a secured cluster.
     pub fn authority(&self) -> Result<&Authority> {
         self.authority.as_ref().context("the cluster is not secured")
@@ -329,8 +334,9 @@ impl Cluster {
             .collect();
         let (replicas, in_sync) = if self.nodes.len() >= 3 { (3, 2) } else { (1, 1) };
         let mut text = format!(
-            "node.id={}\ncontroller.quorum.voters={}\nlog.dirs={}\n",
+            "node.id={}\nbroker.rack={}\ncontroller.quorum.voters={}\nlog.dirs={}\n",
             number + 1,
+            Self::rack(number),
             voters.join(","),
             directory.join("data").display()
         );
@@ -374,6 +380,7 @@ fn authority(directory: &Path, host: Ipv4Addr) -> Result<Authority> {
 /// timed-out transactions that are aborted at once and not within ten seconds.
 const COMMON: &str = "\
 process.roles=broker,controller
+replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL

@@ -3,18 +3,18 @@
 //! `both_clients_read_the_same` writes random batches of all kinds; its seed is printed, and `MILLSTREAM_SEED` sets it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, AsArray};
-use millstream::kafka::{Assigned, Code, Consumer, ConsumerEvent, KafkaClient};
+use millstream::kafka::{Assigned, ClientConfig, Code, Consumer, ConsumerEvent, KafkaClient};
 use millstream::metrics::Metrics;
 use millstream::records::{SourceBatch, TopicPartition};
 use millstream_tests::client::{Client, Record};
-use millstream_tests::cluster::Settings;
-use millstream_tests::installation::Version;
+use millstream_tests::cluster::{Cluster, Settings};
+use millstream_tests::installation::{Version, run};
 use millstream_tests::suite::{Case, Suite, seed};
 use millstream_tests::writing::{self, Epochs, PARTITIONS, config, random_record};
 use rand::rngs::StdRng;
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         .test("a_lost_position_is_told", lost_position)
         .test("the_groups_offsets_are_the_same", offsets)
         .test("leaders_may_move", leaders_move)
+        .test("the_closest_replica_is_read", closest)
         .test("what_we_write_is_read_by_others", |case| writing::read_by_others(case, Epochs::Each))
         .test("leaders_may_move_while_we_write", writing::leaders_move)
         .test("who_is_fenced_is_told", writing::fenced)
@@ -52,8 +53,11 @@ struct Reader {
 
 impl Reader {
     fn new(case: &Case<'_>, client: KafkaClient) -> Result<Self> {
-        let config = config(case, client)?;
-        let consumer = Consumer::new(&config, "test", &case.application_id(), 4 << 20, 1 << 20, Metrics::new("test"))?;
+        Self::of(case, &config(case, client)?)
+    }
+
+    fn of(case: &Case<'_>, config: &ClientConfig) -> Result<Self> {
+        let consumer = Consumer::new(config, "test", &case.application_id(), 4 << 20, 1 << 20, Metrics::new("test"))?;
         Ok(Self { consumer, rows: BTreeMap::new(), positions: BTreeMap::new() })
     }
 
@@ -310,6 +314,56 @@ fn leaders_move(case: &Case<'_>) -> Result<()> {
     }
     ensure!(reader.rows.len() == 6, "{} partitions", reader.rows.len());
     Ok(())
+}
+
+/// Replicas in the client's own rack are read, as long as they are there.
+fn closest(case: &Case<'_>) -> Result<()> {
+    const CLOSEST: usize = 1;
+    case.topics(&[("in", 6)])?;
+    let topic = case.topic("in");
+    let mut reader = Reader::of(case, &config(case, KafkaClient::Wire)?.in_rack(Some(&Cluster::rack(CLOSEST))))?;
+    reader.assign(&(0..6).map(|partition| assigned(&topic, partition, 0)).collect::<Vec<_>>())?;
+    let mut written = 0;
+    let mut more = |reader: &mut Reader| {
+        let records = (written..written + 6000).map(|n| Record::new(&topic, format!("{n:0>200}")).to(n % 6));
+        case.client.write(records)?;
+        written += 6000;
+        reader.read_to(&[i64::from(written / 6); 6])
+    };
+    more(&mut reader)?;
+    let before = received(case)?;
+    more(&mut reader)?;
+    let each: Vec<u64> = received(case)?.iter().zip(&before).map(|(now, before)| now.saturating_sub(*before)).collect();
+    ensure!(
+        each[CLOSEST] > 1_000_000 && each[CLOSEST] * 10 > each.iter().sum::<u64>() * 9,
+        "bytes by broker: {each:?}"
+    );
+    case.cluster.stop(CLOSEST)?;
+    more(&mut reader).context("without the closest one")?;
+    case.cluster.start_node(CLOSEST)?;
+    more(&mut reader).context("with it again")?;
+    for (partition, rows) in &reader.rows {
+        let offsets: Vec<i64> = rows.iter().map(|row| row.0).collect();
+        ensure!(offsets == (0..4000).collect::<Vec<_>>(), "{partition}: {} records", offsets.len());
+    }
+    Ok(())
+}
+
+/// The bytes that this process has received on its open connections to each broker.
+fn received(case: &Case<'_>) -> Result<Vec<u64>> {
+    let each = case.cluster.bootstrap();
+    let each = each.split(',').map(|address| {
+        let (_, port) = address.rsplit_once(':').context("an address without a port")?;
+        let mut sockets = Command::new("ss");
+        sockets.args(["-tinpHO", "dport", "=", &format!(":{port}")]);
+        let (told, done) = run(sockets, "")?;
+        ensure!(done, "ss cannot tell: {told}");
+        let own = format!("pid={},", std::process::id());
+        let words = told.lines().filter(|line| line.contains(&own)).flat_map(str::split_whitespace);
+        let bytes = words.filter_map(|word| word.strip_prefix("bytes_received:")?.parse::<u64>().ok());
+        Ok(bytes.sum())
+    });
+    each.collect()
 }
 
 fn text(bytes: Vec<u8>) -> Option<String> {

@@ -53,8 +53,9 @@ impl fmt::Debug for ClientConfig {
 }
 
 /// Properties that the wire's client follows. A connection with any other goes through librdkafka, which has them all.
-const KNOWN_TO_WIRE: [&str; 9] = [
+const KNOWN_TO_WIRE: [&str; 10] = [
     "batch.size",
+    RACK,
     FETCH_BYTES,
     PARTITION_BYTES,
     "max.partition.fetch.bytes",
@@ -115,22 +116,21 @@ impl ClientConfig {
         Self { rack: rack.filter(|rack| !rack.is_empty()).map(str::to_owned), ..self }
     }
 
-    /// The client that reads: the connection's, unless it is told something that only librdkafka knows.
-    pub fn reader(&self) -> KafkaClient {
+    /// The client that reads and writes: the connection's, unless it is told something that only librdkafka knows.
+    pub fn client(&self) -> KafkaClient {
         if self.librdkafkas().is_some() { KafkaClient::Librdkafka } else { self.client }
     }
 
-    /// The client that writes: the same, but that a rack does not matter to it.
-    pub fn writer(&self) -> KafkaClient {
-        if self.librdkafkas().is_some_and(|name| name != RACK) { KafkaClient::Librdkafka } else { self.client }
+    /// What is set that only librdkafka knows, if that decides who reads and writes.
+    pub fn librdkafkas(&self) -> Option<&str> {
+        let mut names = self.overrides.iter().map(|(name, _)| name.as_str());
+        names.find(|name| !KNOWN_TO_WIRE.contains(name)).filter(|_| self.client == KafkaClient::Wire)
     }
 
-    /// What is set that only librdkafka knows, if that decides who reads or writes; the rack last.
-    pub fn librdkafkas(&self) -> Option<&str> {
-        let foreign = self.overrides.iter().map(|(name, _)| name.as_str());
-        let mut foreign = foreign.filter(|name| !KNOWN_TO_WIRE.contains(name));
-        let weightiest = foreign.clone().find(|name| *name != RACK).or_else(|| foreign.next());
-        weightiest.or(self.rack.as_ref().map(|_| RACK)).filter(|_| self.client == KafkaClient::Wire)
+    /// The rack that clients are in: what the connection says counts more than where the process is.
+    fn rack(&self) -> Option<&str> {
+        let said = self.overrides.iter().find(|(name, _)| name == RACK).map(|(_, rack)| rack.as_str());
+        said.or(self.rack.as_deref())
     }
 
     /// The wire's settings for a producer, in transactions with this id and timeout, or without any.
@@ -183,13 +183,16 @@ impl ClientConfig {
         };
         // A broker sends a batch that is larger than what it was asked for, too, if it is the first.
         let frame = fetch.response + fetch.batch;
-        Ok(Settings { seeds: self.seeds(), options: self.options(client, frame)?, patience, fetch })
+        let rack = self.rack().unwrap_or_default().to_owned();
+        Ok(Settings { seeds: self.seeds(), options: self.options(client, frame)?, patience, fetch, rack })
     }
 
-    /// The same for the last record of a log: brokers answer at once though nothing follows.
+    /// The same for the last record of a log: brokers answer at once though nothing follows, and no follower is asked that
+    /// may not have it yet.
     pub(super) fn wire_tail_consumer(&self, client: &str, prefetch: u64) -> Result<Settings, KafkaError> {
         let mut settings = self.wire_consumer(client, prefetch)?;
         settings.fetch.max_wait = TAIL_WAIT;
+        settings.rack.clear();
         Ok(settings)
     }
 
@@ -242,7 +245,7 @@ impl ClientConfig {
             pair("log_level", "6"),
         ];
         common.extend(self.security());
-        common.extend(self.rack.as_ref().map(|rack| pair("client.rack", rack)));
+        common.extend(self.rack.as_ref().map(|rack| pair(RACK, rack)));
         common
     }
 
@@ -382,24 +385,32 @@ mod tests {
     }
 
     #[test]
-    fn what_only_librdkafka_knows_is_read_through_it() {
+    fn what_only_librdkafka_knows_goes_through_it() {
         type Case = (&'static [(&'static str, &'static str)], Option<&'static str>);
         let cases: [Case; 6] = [
             (&[], None),
             (&[("fetch.wait.max.ms", "5"), ("linger.ms", "1")], None),
             (&[("linger.ms", "1"), ("ssl.cipher.suites", "x")], Some("ssl.cipher.suites")),
-            (&[("client.rack", "a")], Some("client.rack")),
+            (&[("client.rack", "a")], None),
             (&[("client.rack", "a"), ("ssl.cipher.suites", "x")], Some("ssl.cipher.suites")),
             (&[("reconnect.backoff.ms", "1")], Some("reconnect.backoff.ms")),
         ];
         for (properties, reason) in cases {
             let or_wire = |librdkafka| if librdkafka { KafkaClient::Librdkafka } else { KafkaClient::Wire };
             let config = config(properties);
-            assert_eq!((config.librdkafkas(), config.reader()), (reason, or_wire(reason.is_some())), "{properties:?}");
-            assert_eq!(config.writer(), or_wire(reason.is_some_and(|name| name != RACK)), "{properties:?}");
+            assert_eq!((config.librdkafkas(), config.client()), (reason, or_wire(reason.is_some())), "{properties:?}");
         }
-        assert_eq!(config(&[]).in_rack(Some("b")).librdkafkas(), Some("client.rack"));
-        assert_eq!(config(&[]).in_rack(Some("")).librdkafkas(), None);
+    }
+
+    #[test]
+    fn the_rack_is_the_connections_or_else_the_nodes() {
+        let rack = |config: ClientConfig| config.wire_consumer("c", 1).unwrap().rack;
+        assert_eq!(rack(config(&[])), "");
+        assert_eq!(rack(config(&[]).in_rack(Some(""))), "");
+        assert_eq!(rack(config(&[]).in_rack(Some("node"))), "node");
+        assert_eq!(rack(config(&[("client.rack", "said")]).in_rack(Some("node"))), "said");
+        let tail = config(&[("client.rack", "said")]).wire_tail_consumer("c", 1).unwrap();
+        assert_eq!(tail.rack, "", "the last record is the leader's to tell");
     }
 
     #[test]

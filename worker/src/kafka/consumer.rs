@@ -92,7 +92,7 @@ impl Consumer {
         batch: u64,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        Ok(Self(match config.reader() {
+        Ok(Self(match config.client() {
             KafkaClient::Librdkafka => {
                 let settings = config.consumer(client, group, prefetch);
                 Filling::Native(Box::new(native::consumer::Consumer::new(&settings, group, batch, metrics)?))
@@ -113,7 +113,7 @@ impl Consumer {
         bytes: u64,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        Ok(Self(match config.reader() {
+        Ok(Self(match config.client() {
             KafkaClient::Librdkafka => {
                 let settings = config.tail_consumer(client, group, bytes);
                 Filling::Native(Box::new(native::consumer::Consumer::new(&settings, group, bytes, metrics)?))

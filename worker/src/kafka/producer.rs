@@ -67,7 +67,7 @@ impl Producer {
         room: Room,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        Ok(Self(match config.writer() {
+        Ok(Self(match config.client() {
             KafkaClient::Librdkafka => {
                 let settings = config.transactional_producer(client, transactional_id, timeout, room.queue, room.batch);
                 Filling::Native(native::producer::Producer::new(&settings, metrics)?)
@@ -86,7 +86,7 @@ impl Producer {
         room: Room,
         metrics: Arc<Metrics>,
     ) -> Result<Self, KafkaError> {
-        Ok(Self(match config.writer() {
+        Ok(Self(match config.client() {
             KafkaClient::Librdkafka => {
                 let settings = config.plain_producer(client, room.queue, room.batch);
                 Filling::Native(native::producer::Producer::new(&settings, metrics)?)

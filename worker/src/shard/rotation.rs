@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::prepare::Prepared;
 use super::shared::StopFlag;
-use crate::kafka::{Admin, ClientConfig, KafkaClient, KafkaError, SecretStore};
+use crate::kafka::{Admin, ClientConfig, KafkaError, SecretStore};
 use crate::metrics::Metrics;
 use crate::plan::pipeline::Connection;
 
@@ -219,8 +219,7 @@ struct Origin {
 fn tell_client(config: &ClientConfig) {
     if let Some(property) = config.librdkafkas() {
         let connection = &config.connection;
-        let does = if config.writer() == KafkaClient::Wire { "is read" } else { "goes" };
-        tracing::info!("connection `{connection}` {does} through librdkafka: only that knows `{property}`");
+        tracing::info!("connection `{connection}` goes through librdkafka: only that knows `{property}`");
     }
 }
 

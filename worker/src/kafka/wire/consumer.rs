@@ -34,6 +34,8 @@ pub struct Settings {
     pub patience: Patience,
     /// How to fetch.
     pub fetch: fetch::Settings,
+    /// The rack whose replicas are the closest; empty if it does not matter.
+    pub rack: String,
 }
 
 /// A consumer with an assignment by hand.
@@ -52,7 +54,7 @@ impl Consumer {
     pub fn new(settings: Settings, group: &str, batch: u64, metrics: Arc<Metrics>) -> Result<Self, KafkaError> {
         let network = Network::new(settings.options.clone(), settings.patience);
         Ok(Self {
-            fetcher: Fetcher::new(settings.fetch),
+            fetcher: Fetcher::new(settings.fetch, &settings.rack),
             network: network.map_err(|error| problem::of_client(&error))?,
             seeds: Seeds::new(settings.seeds.clone()),
             group: RefCell::new(Group::new(group, settings)),

@@ -15,6 +15,10 @@
 //! request, since a broker fills its answer in that order. An answer to a question that no longer counts (the slot was
 //! moved, the broker's connection was lost) changes nothing.
 //!
+//! **Closest replicas** (KIP-392). In a rack, a partition's leader may name a follower that is closer. It is read from for
+//! a while, and then the leader is asked again. A follower may lag behind and know neither offset nor epoch, so what it
+//! says of lost positions counts for nothing: the leader is asked, as behind any other error of a follower.
+//!
 //! **Assumptions.** The caller carries out actions and reports each one's end; it calls `poll` again and again.
 
 mod event;
@@ -48,6 +52,9 @@ const NO_SESSION: i32 = -1;
 /// Arrow's offsets have 32 bits, and names of headers may grow when they are made UTF-8; so much and one more batch are
 /// well below that.
 const MOST_BYTES: usize = 256 << 20;
+
+/// How long a follower is read from before the leader is asked again: as long as Kafka's own client does by default.
+const CLOSEST: Duration = Duration::from_mins(5);
 
 /// How long a partition rests whose batch could not be read.
 const MALFORMED: Duration = Duration::from_secs(1);
@@ -155,12 +162,21 @@ struct Asked {
     slot: usize,
     generation: u32,
     leader: Leader,
+    // Who is asked: the leader or a follower.
+    node: i32,
+}
+
+impl Asked {
+    fn is_of_follower(self) -> bool {
+        self.node != self.leader.node
+    }
 }
 
 /// The fetches of one shard.
 #[derive(Debug)]
 pub struct Fetcher {
     settings: Settings,
+    rack: StrBytes,
     partitions: Arc<[TopicPartition]>,
     slots: Vec<Slot>,
     cluster: Cluster,
@@ -174,10 +190,11 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher without partitions.
-    pub fn new(settings: Settings) -> Self {
+    /// A fetcher without partitions; the rack is empty if it does not matter.
+    pub fn new(settings: Settings, rack: &str) -> Self {
         Self {
             settings,
+            rack: StrBytes::from_string(rack.to_owned()),
             partitions: Arc::from([]),
             slots: Vec::new(),
             cluster: Cluster::default(),
@@ -271,8 +288,9 @@ impl Fetcher {
             match self.cluster.leader(&partition.topic, partition.partition) {
                 None => self.cluster.want(),
                 Some(leader) => {
-                    let asked = Asked { slot: index, generation: slot.generation, leader };
-                    wanted.entry(leader.node).or_default().push(asked);
+                    let node = slot.closest(now).unwrap_or(leader.node);
+                    let asked = Asked { slot: index, generation: slot.generation, leader, node };
+                    wanted.entry(node).or_default().push(asked);
                 }
             }
         }
@@ -324,6 +342,7 @@ impl Fetcher {
             .with_max_bytes(i32::try_from(bytes).unwrap_or(i32::MAX))
             .with_isolation_level(READ_COMMITTED)
             .with_session_epoch(NO_SESSION)
+            .with_rack_id(self.rack.clone())
             .with_topics(topics)
     }
 
@@ -347,7 +366,9 @@ impl Fetcher {
         broker.backoff.failed(now);
         if let Some(request) = broker.request.take() {
             for asked in request.asked {
-                self.answered(asked);
+                if self.answered(asked) && asked.is_of_follower() {
+                    self.slots[asked.slot].closest = None;
+                }
             }
         }
         self.cluster.want();
@@ -396,11 +417,15 @@ impl Fetcher {
         if !self.answered(asked) {
             return;
         }
+        let diverging = &data.diverging_epoch;
+        if asked.is_of_follower() && (data.error_code != 0 || diverging.end_offset >= 0) {
+            self.ask_leader(now, asked, &data);
+            return;
+        }
         if let Some(code) = data.error_code.err() {
             self.refused(now, asked, code, &data);
             return;
         }
-        let diverging = &data.diverging_epoch;
         if diverging.end_offset >= 0 {
             self.lost(asked.slot, |partition, at| Lost::Diverged {
                 partition,
@@ -411,10 +436,28 @@ impl Fetcher {
             });
             return;
         }
+        let closest = data.preferred_read_replica.0;
+        let is_known = closest != asked.leader.node && self.cluster.endpoint(closest).is_some();
         let slot = &mut self.slots[asked.slot];
         slot.backoff.worked();
+        if is_known && !asked.is_of_follower() {
+            slot.closest = Some((closest, now + CLOSEST));
+        }
         if slot.take(data) {
             slot.served = self.requests;
+        }
+    }
+
+    /// A follower cannot serve the partition, or not from there.
+    fn ask_leader(&mut self, now: Instant, asked: Asked, data: &PartitionData) {
+        use ResponseError as E;
+        let slot = &mut self.slots[asked.slot];
+        slot.closest = None;
+        slot.backoff.failed(now);
+        let moved = !matches!(data.error_code.err(), None | Some(E::OffsetOutOfRange | E::OffsetNotAvailable));
+        if moved {
+            let partition = self.partitions[asked.slot].clone();
+            self.look_for_leader(asked, &partition, data);
         }
     }
 

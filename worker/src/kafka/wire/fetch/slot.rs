@@ -24,6 +24,8 @@ pub(super) struct Slot {
     /// When it was last given something, in requests: who waited longest comes first.
     pub(super) served: u64,
     pub(super) backoff: Backoff,
+    /// The follower to read from, and until when.
+    pub(super) closest: Option<(i32, Instant)>,
     state: State,
     fetched: VecDeque<Fetched>,
 }
@@ -59,6 +61,7 @@ impl Slot {
             generation: 0,
             served: 0,
             backoff: Backoff::default(),
+            closest: None,
             state: State::Ready,
             fetched: VecDeque::new(),
         }
@@ -69,6 +72,11 @@ impl Slot {
         self.position = position;
         self.backoff = Backoff::default();
         self.drop_fetched();
+    }
+
+    /// The follower to read from, if there is one now.
+    pub(super) fn closest(&self, now: Instant) -> Option<i32> {
+        self.closest.filter(|(_, until)| now < *until).map(|(node, _)| node)
     }
 
     /// Reads no longer.

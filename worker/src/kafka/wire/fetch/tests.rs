@@ -102,7 +102,7 @@ fn over_the_wire(response: &FetchResponse) -> FetchResponse {
 
 /// A fetcher of partitions 0.. of topic `t`, all led by broker 1 in epoch 3, and the time.
 fn fetcher(partitions: i32) -> (Fetcher, Instant) {
-    let mut fetcher = Fetcher::new(settings());
+    let mut fetcher = Fetcher::new(settings(), "");
     let readings: Vec<_> = (0..partitions).map(|partition| reading("t", partition, 10)).collect();
     fetcher.assign(&readings);
     let now = Instant::now();
@@ -126,7 +126,7 @@ fn values(fetched: &Fetched) -> Vec<String> {
 
 #[test]
 fn records_come_after_metadata_and_the_next_request_continues_before_they_are_polled() {
-    let mut fetcher = Fetcher::new(settings());
+    let mut fetcher = Fetcher::new(settings(), "");
     let now = Instant::now();
     assert_eq!((fetcher.next(now), fetcher.deadline(now)), (None, None), "nothing to read, nothing to do");
     fetcher.assign(&[reading("t", 0, 10)]);
@@ -229,6 +229,74 @@ fn a_lost_position_is_told_once_all_before_it_is_handed_out() {
     }
 }
 
+/// A fetcher of `t-0` in rack `r` whose leader, broker 1, has just named broker 2 as the closest.
+fn in_rack() -> (Fetcher, Instant) {
+    let (mut fetcher, now) = (Fetcher::new(settings(), "r"), Instant::now());
+    fetcher.assign(&[reading("t", 0, 10)]);
+    fetcher.next(now);
+    fetcher.metadata(now, &metadata(&[("t", 0, 1, 3)]));
+    let Some(Action::Fetch { node: 1, request }) = fetcher.next(now) else { panic!("the leader first") };
+    assert_eq!(request.rack_id.as_str(), "r");
+    fetcher.fetched(now, 1, response("t", vec![data(0, &[]).with_preferred_read_replica(BrokerId(2))]));
+    (fetcher, now)
+}
+
+#[test]
+fn the_closest_replica_is_read_from_until_the_leader_is_asked_again() {
+    let (mut fetcher, now) = in_rack();
+    for _ in 0..2 {
+        let offset = fetcher.slots[0].reach().offset;
+        assert_eq!(asked(fetcher.next(now)), (2, vec![(0, offset)]));
+        fetcher.fetched(now, 2, response("t", vec![data(0, &[words(offset, &["a"])])]));
+    }
+    assert_eq!(values(&fetcher.poll(now, ROOM)), ["a", "a"]);
+    let later = now + CLOSEST;
+    assert!(matches!(fetcher.next(later), Some(Action::Metadata(_))), "old by then");
+    fetcher.metadata(later, &metadata(&[("t", 0, 1, 3)]));
+    assert_eq!(asked(fetcher.next(later)), (1, vec![(0, 12)]));
+    // The leader itself, and nobody known.
+    for closest in [1, 7, -1] {
+        fetcher.fetched(later, 1, response("t", vec![data(0, &[]).with_preferred_read_replica(BrokerId(closest))]));
+        assert_eq!(asked(fetcher.next(later)).0, 1, "{closest}");
+    }
+}
+
+#[test]
+fn what_a_follower_refuses_is_the_leaders_to_say() {
+    let diverging = EpochEndOffset::default().with_epoch(6).with_end_offset(5);
+    let answers = [
+        refusal(0, ResponseError::OffsetOutOfRange),
+        refusal(0, ResponseError::OffsetNotAvailable),
+        refusal(0, ResponseError::NotLeaderOrFollower),
+        refusal(0, ResponseError::UnknownLeaderEpoch),
+        data(0, &[]).with_diverging_epoch(diverging),
+    ];
+    for answer in answers {
+        let (mut fetcher, now) = in_rack();
+        assert_eq!(asked(fetcher.next(now)).0, 2);
+        fetcher.fetched(now, 2, response("t", vec![answer.clone()]));
+        assert_eq!(fetcher.poll(now, ROOM).events, [], "{answer:?}");
+        let later = now + Duration::from_millis(20);
+        let mut next = fetcher.next(later);
+        if matches!(next, Some(Action::Metadata(_))) {
+            fetcher.metadata(later, &metadata(&[("t", 0, 1, 3)]));
+            next = fetcher.next(later);
+        }
+        assert_eq!(asked(next), (1, vec![(0, 10)]), "{answer:?}");
+        fetcher.fetched(later, 1, response("t", vec![refusal(0, ResponseError::OffsetOutOfRange)]));
+        assert!(matches!(fetcher.poll(later, ROOM).events[..], [FetchEvent::PositionLost { slot: 0, .. }]));
+    }
+}
+
+#[test]
+fn a_follower_that_is_lost_is_not_asked_again() {
+    let (mut fetcher, now) = in_rack();
+    assert_eq!(asked(fetcher.next(now)).0, 2);
+    fetcher.fetch_failed(now, 2);
+    assert!(matches!(fetcher.next(now), Some(Action::Metadata(_))));
+    assert_eq!(asked(fetcher.next(now)), (1, vec![(0, 10)]));
+}
+
 #[test]
 fn what_waits_is_bounded_and_polling_makes_room() {
     let (mut fetcher, now) = fetcher(2);
@@ -254,7 +322,7 @@ fn what_waits_is_bounded_and_polling_makes_room() {
 
 #[test]
 fn brokers_with_nothing_to_give_do_not_take_the_others_room() {
-    let mut fetcher = Fetcher::new(settings());
+    let mut fetcher = Fetcher::new(settings(), "");
     let mut now = Instant::now();
     fetcher.assign(&[reading("t", 0, 0), reading("t", 1, 0), reading("t", 2, 0)]);
     assert!(matches!(fetcher.next(now), Some(Action::Metadata(_))));
@@ -336,7 +404,7 @@ fn answers_to_former_questions_change_nothing() {
 
 #[test]
 fn a_partition_is_read_to_its_end_and_no_further() {
-    let mut fetcher = Fetcher::new(settings());
+    let mut fetcher = Fetcher::new(settings(), "");
     let now = Instant::now();
     fetcher.assign(&[Reading { end: Some(12), ..reading("t", 0, 10) }]);
     fetcher.next(now);
@@ -384,7 +452,7 @@ fn lost_connections_and_refusals_are_tried_again_with_pauses() {
 
 #[test]
 fn an_unknown_topic_is_told_and_asked_for_again() {
-    let mut fetcher = Fetcher::new(settings());
+    let mut fetcher = Fetcher::new(settings(), "");
     let mut now = Instant::now();
     fetcher.assign(&[reading("t", 0, 0)]);
     let unknown = MetadataResponseTopic::default()
@@ -530,6 +598,10 @@ enum Chance {
     Lost,
     Moved,
     Damaged(usize),
+    /// The leader says that broker 2 is closer.
+    Closer,
+    /// Broker 2 is behind.
+    Behind,
 }
 
 fn any_chance() -> impl Strategy<Value = Chance> {
@@ -538,10 +610,12 @@ fn any_chance() -> impl Strategy<Value = Chance> {
         1 => Just(Chance::Lost),
         1 => Just(Chance::Moved),
         1 => any::<usize>().prop_map(Chance::Damaged),
+        1 => Just(Chance::Closer),
+        1 => Just(Chance::Behind),
     ]
 }
 
-fn answer(logs: &[Log], request: &FetchRequest, chance: Chance) -> FetchResponse {
+fn answer(logs: &[Log], node: i32, request: &FetchRequest, chance: Chance) -> FetchResponse {
     let mut left = request.max_bytes as usize;
     let mut first = true;
     let mut topics = Vec::new();
@@ -551,6 +625,8 @@ fn answer(logs: &[Log], request: &FetchRequest, chance: Chance) -> FetchResponse
             let log = &logs[asked.partition as usize];
             let mut data = match chance {
                 Chance::Moved => refusal(asked.partition, ResponseError::NotLeaderOrFollower),
+                Chance::Behind if node == 2 => refusal(asked.partition, ResponseError::OffsetOutOfRange),
+                Chance::Closer if node == 1 => data(asked.partition, &[]).with_preferred_read_replica(BrokerId(2)),
                 _ => {
                     log.answer(asked.partition, asked.fetch_offset, left.min(asked.partition_max_bytes as usize), first)
                 }
@@ -587,7 +663,7 @@ proptest! {
     ) {
         let logs: Vec<_> = steps.iter().map(|steps| Log::new(steps)).collect();
         let settings = Settings { prefetch, response: prefetch / 2, partition: prefetch / 4, ..settings() };
-        let mut fetcher = Fetcher::new(settings);
+        let mut fetcher = Fetcher::new(settings, "");
         let readings: Vec<_> = (0..logs.len() as i32).map(|partition| reading("t", partition, 0)).collect();
         fetcher.assign(&readings);
         let leaders = |node| (0..logs.len() as i32).map(|p| ("t", p, node, 0)).collect::<Vec<_>>();
@@ -602,7 +678,7 @@ proptest! {
                     Action::Fetch { node, request } => match chances.next().unwrap_or(Chance::Answer) {
                         Chance::Lost => fetcher.fetch_failed(now, node),
                         chance => {
-                            fetcher.fetched(now, node, answer(&logs, &request, chance));
+                            fetcher.fetched(now, node, answer(&logs, node, &request, chance));
                             break;
                         }
                     },

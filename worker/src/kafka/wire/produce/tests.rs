@@ -482,19 +482,75 @@ fn any_chance() -> impl Strategy<Value = Chance> {
     ]
 }
 
+/// A broker, and a way to it on which requests and answers are lost and late.
+struct World {
+    broker: Broker,
+    chances: std::vec::IntoIter<Chance>,
+    // What arrives later, and at which step.
+    stale: VecDeque<(usize, Request)>,
+    hold: usize,
+    steps: usize,
+    now: Instant,
+}
+
+impl World {
+    /// Carries requests out until `done`, a failure, or so many steps.
+    fn run(&mut self, sender: &mut Sender, most: usize, done: fn(&Sender) -> bool) {
+        for _ in 0..most {
+            self.steps += 1;
+            while self.stale.front().is_some_and(|(due, _)| *due <= self.steps) {
+                let (_, request) = self.stale.pop_front().unwrap();
+                self.broker.handle(&request);
+            }
+            if done(sender) || sender.failure().is_some() {
+                return;
+            }
+            let Some((to, request)) = sender.next(self.now) else {
+                self.now += Duration::from_millis(20);
+                continue;
+            };
+            self.carry_out(sender, to, request);
+        }
+    }
+
+    fn carry_out(&mut self, sender: &mut Sender, to: To, request: Request) {
+        let api = request.api();
+        match self.chances.next().unwrap_or(Chance::Answered) {
+            Chance::Answered => {
+                let answer = self.broker.handle(&request);
+                sender.answered(self.now, answer);
+            }
+            Chance::LostBefore => sender.failed(self.now, to, api),
+            Chance::LostAfter => {
+                self.broker.handle(&request);
+                sender.failed(self.now, to, api);
+            }
+            Chance::Stale => {
+                self.stale.push_back((self.steps + self.hold, request));
+                sender.failed(self.now, to, api);
+            }
+        }
+    }
+}
+
+const PLENTY: usize = 2000;
+
 proptest! {
-    /// Whatever is lost or late, each record is committed once, in order, together with its offset.
+    /// Whatever is lost or late, and whatever is given up on the way, each record is committed once, in order, together
+    /// with its offset.
     #[test]
     fn records_are_committed_once(
         chances in proptest::collection::vec(any_chance(), 0..200),
         transactions in proptest::collection::vec(1_usize..30, 1..12),
+        // After how many steps the next tries are given up.
+        given_up in proptest::collection::vec(0_usize..40, 0..6),
         hold in 1_usize..40,
         version in proptest::sample::select(&BOTH[..]),
     ) {
-        let (mut sender, mut broker, mut now) = (self::sender(version), Broker::new(version), Instant::now());
-        let mut chances = chances.into_iter();
-        let mut stale: VecDeque<(usize, Request)> = VecDeque::new();
-        let mut steps = 0;
+        let mut sender = self::sender(version);
+        let (broker, chances) = (Broker::new(version), chances.into_iter());
+        let mut world = World { broker, chances, stale: VecDeque::new(), hold, steps: 0, now: Instant::now() };
+        let mut given_up = given_up.into_iter();
         let (mut first, mut expected) = (0, 0_i64);
         for count in &transactions {
             // As the shard does: from the last checkpoint again until it is committed.
@@ -504,65 +560,40 @@ proptest! {
                 prop_assert!(tries < 300, "no end");
                 sender.begin();
                 for n in first..first + count {
-                    push(&mut sender, now, n as i32 % PARTITIONS, &n.to_string());
+                    push(&mut sender, world.now, n as i32 % PARTITIONS, &n.to_string());
                 }
-                let place = Place { partition: partition(0), offset: (first + count) as i64, leader_epoch: -1, metadata: String::new() };
+                let offset = (first + count) as i64;
+                let place = Place { partition: partition(0), offset, leader_epoch: -1, metadata: String::new() };
                 sender.send_offsets("group", &[place]);
-                sender.commit();
-                for _ in 0..2000 {
-                    steps += 1;
-                    while stale.front().is_some_and(|(due, _)| *due <= steps) {
-                        let (_, request) = stale.pop_front().unwrap();
-                        broker.handle(&request);
-                    }
-                    if !sender.is_open() || sender.failure().is_some() {
-                        break;
-                    }
-                    let Some((to, request)) = sender.next(now) else {
-                        now += Duration::from_millis(20);
-                        continue;
-                    };
-                    let api = request.api();
-                    match chances.next().unwrap_or(Chance::Answered) {
-                        Chance::Answered => {
-                            let answer = broker.handle(&request);
-                            sender.answered(now, answer);
-                        }
-                        Chance::LostBefore => sender.failed(now, to, api),
-                        Chance::LostAfter => {
-                            broker.handle(&request);
-                            sender.failed(now, to, api);
-                        }
-                        Chance::Stale => {
-                            stale.push_back((steps + hold, request));
-                            sender.failed(now, to, api);
-                        }
-                    }
+                let most = given_up.next();
+                if most.is_none() {
+                    sender.commit();
                 }
+                world.run(&mut sender, most.unwrap_or(PLENTY), |sender| !sender.is_open());
                 if !sender.is_open() && sender.failure().is_none() {
                     break;
                 }
-                // The commit may have succeeded before the answer was lost; the header would tell.
-                prop_assert!(sender.failure().is_some(), "neither committed nor failed");
+                prop_assert!(most.is_some() || sender.failure().is_some(), "neither committed nor failed");
                 // As the shard does: an abort where that is safe, else another producer takes over.
                 if !sender.is_tainted() {
                     sender.abort();
-                    run(&mut sender, &mut broker, &mut now);
+                    world.run(&mut sender, PLENTY, Sender::has_identity);
                 }
-                if sender.failure().is_some() {
+                if sender.is_tainted() || !sender.has_identity() || sender.failure().is_some() {
                     sender = self::sender(version);
-                    run(&mut sender, &mut broker, &mut now);
+                    world.run(&mut sender, PLENTY, Sender::has_identity);
                 }
                 prop_assert!(sender.has_identity(), "no epoch");
-                if broker.offset == (first + count) as i64 {
+                // The commit may have succeeded before the answer was lost; the header would tell.
+                if world.broker.offset == offset {
                     break;
                 }
             }
             first += count;
             expected = first as i64;
-            prop_assert_eq!(broker.offset, expected);
+            prop_assert_eq!(world.broker.offset, expected);
         }
-        for (number, log) in broker.logs.iter().enumerate() {
+        for (number, log) in world.broker.logs.iter().enumerate() {
             let all: Vec<String> =
                 (0..expected).filter(|n| *n as usize % PARTITIONS as usize == number).map(|n| n.to_string()).collect();
             prop_assert_eq!(&log.committed, &all);
