@@ -1,9 +1,10 @@
 //! Fuzzes every decoder that meets bytes from the network: none may panic, and none may allocate by what the bytes claim.
 //!
-//! For each target, the inputs in `tests/fuzz/TARGET/` are replayed, and then valid messages are mutated for
+//! For each target, the inputs in `tests/fuzz/TARGET.hex` are replayed, a line each, and then valid messages are mutated for
 //! `MILLSTREAM_FUZZ_SECONDS` (default 10); `scripts/fuzz` runs it for longer. Checksums and lengths are mended in half of
 //! the mutated inputs, so that what is behind them is met, too. An input whose outcome was not seen before is mutated
-//! further. An input that fails is written to `target/tmp/fuzz/`; once the cause is mended, it belongs into `tests/fuzz/`.
+//! further; with `MILLSTREAM_FUZZ_CORPUS=write` it is added to the target's file. An input that fails is written to
+//! `target/tmp/fuzz/`, as such a line; once the cause is mended, it belongs into the target's file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -65,6 +66,8 @@ const FLAT: usize = 32 << 20;
 const PER_BYTE: usize = 256;
 /// Inputs kept for mutation.
 const MOST: usize = 2000;
+/// The bytes of an input that is kept in a file.
+const LONGEST_KEPT: usize = 400;
 
 /// A decoder.
 struct Decoder {
@@ -118,10 +121,8 @@ fn fuzz(decoder: &Decoder) -> Result<()> {
     let mut rng = StdRng::seed_from_u64(seed()?);
     let mut kept = corpus(decoder.name)?;
     let replayed = kept.len();
-    for input in &kept {
-        attempt(decoder, input)?;
-    }
-    let (mut seen, mut runs) = (BTreeSet::new(), 0_u64);
+    let mut seen: BTreeSet<String> = kept.iter().map(|input| attempt(decoder, input)).collect::<Result<_>>()?;
+    let mut runs = 0_u64;
     let end = Instant::now() + seconds()?;
     while Instant::now() < end {
         let mut input = match kept.len() {
@@ -142,6 +143,9 @@ fn fuzz(decoder: &Decoder) -> Result<()> {
         runs += 1;
     }
     eprintln!("{}: {replayed} replayed, {runs} inputs, {} outcomes", decoder.name, seen.len());
+    if std::env::var("MILLSTREAM_FUZZ_CORPUS").is_ok_and(|value| value == "write") {
+        write_corpus(decoder.name, &kept)?;
+    }
     // Valid messages and damaged ones have different outcomes; a decoder that does nothing has one.
     anyhow::ensure!(seen.len() > 1, "all inputs have the same outcome: {seen:?}");
     Ok(())
@@ -153,15 +157,30 @@ fn seconds() -> Result<Duration> {
     Ok(Duration::from_secs(seconds))
 }
 
+fn corpus_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(format!("{name}.hex"))
+}
+
 fn corpus(name: &str) -> Result<Vec<Vec<u8>>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(name);
-    let mut files: Vec<PathBuf> = match fs::read_dir(&folder) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error).with_context(|| folder.display().to_string()),
-    };
-    files.sort();
-    files.iter().map(|file| fs::read(file).with_context(|| file.display().to_string())).collect()
+    let file = corpus_file(name);
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    text.lines().map(|line| from_hex(line).with_context(|| format!("{}: {line}", file.display()))).collect()
+}
+
+/// The inputs that are short enough to be looked at, in a fixed order.
+fn write_corpus(name: &str, kept: &[Vec<u8>]) -> Result<()> {
+    let lines: BTreeSet<String> = kept.iter().filter(|input| input.len() <= LONGEST_KEPT).map(|i| to_hex(i)).collect();
+    let text: String = lines.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect();
+    Ok(fs::write(corpus_file(name), text)?)
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    pairs.map(|pair| pair.filter(|pair| pair.len() == 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect()
 }
 
 /// The words without those that have digits, so that outcomes of one kind are one.
@@ -184,7 +203,7 @@ fn attempt(decoder: &Decoder, input: &[u8]) -> Result<String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
     fs::create_dir_all(&folder)?;
     let file = folder.join(format!("{}-{:016x}", decoder.name, hash(input)));
-    fs::write(&file, input)?;
+    fs::write(&file, to_hex(input))?;
     bail!("{} {problem} at an input of {} bytes, which is in {}", decoder.name, input.len(), file.display());
 }
 
