@@ -1,4 +1,4 @@
-//! `soak --cluster`: a pipeline in pods, each fault once a round, and the pauses of all rounds as a table.
+//! `soak --cluster`: a pipeline in pods, rounds of faults, and the pauses of all rounds as a table.
 
 use std::time::Duration;
 
@@ -107,7 +107,8 @@ pub fn soak(arguments: &Arguments) -> Result<()> {
     if !is_enough(&rounds, arguments.samples) {
         let site = installed()?;
         while !is_enough(&rounds, arguments.samples) {
-            let round = run(&site, arguments, rounds.len() + 1, FAULTS)?;
+            let faults = next_round(&rounds, arguments.samples);
+            let round = run(&site, arguments, rounds.len() + 1, &faults)?;
             note(&notes, &round)?;
             rounds.push(round);
             println!("{}", table(&rounds));
@@ -131,6 +132,16 @@ fn chosen(arguments: &Arguments, text: &str) -> Result<()> {
         println!("{}", table(&rounds));
     }
     Ok(())
+}
+
+/// All faults first, then those that have concerned too few shards so far, in turns until it is a round.
+fn next_round(rounds: &[Round], samples: usize) -> Vec<Fault> {
+    let lacks = |fault: &Fault| Row::of(rounds, fault.name).samples() < samples;
+    // Each number of replicas begins where the one before ended, and the last one leaves as many as the others need.
+    let scales = |fault: &Fault| fault.name.starts_with("replicas");
+    let scaling = FAULTS.iter().any(|fault| scales(fault) && lacks(fault));
+    let those: Vec<Fault> = FAULTS.iter().filter(|it| if scales(it) { scaling } else { lacks(it) }).copied().collect();
+    those.repeat((FAULTS.len() / those.len().max(1)).max(1))
 }
 
 fn installed() -> Result<Site> {
@@ -183,4 +194,40 @@ fn table(rounds: &[Round]) -> String {
         sum(|round| round.out_of_order)
     ));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(faults: &[(&str, usize)]) -> Round {
+        let noted = |(name, shards): &(&str, usize)| Noted {
+            name: (*name).to_owned(),
+            settled: 1,
+            affected: vec![1; *shards],
+            others: Vec::new(),
+            quiet: Vec::new(),
+            forced: 0,
+        };
+        let faults = faults.iter().map(noted).collect();
+        Round { records: 1, missing: 0, duplicates: 0, out_of_order: 0, faults }
+    }
+
+    #[test]
+    fn later_rounds_are_of_what_lacks_samples() {
+        let names = |faults: Vec<Fault>| faults.iter().map(|fault| fault.name).collect::<Vec<_>>();
+        let all = names(FAULTS.to_vec());
+        assert_eq!(names(next_round(&[], 5)), all);
+        let but = |lacking: &str| {
+            let each: Vec<_> = all.iter().map(|name| (*name, if *name == lacking { 4 } else { 5 })).collect();
+            names(next_round(&[round(&each)], 5))
+        };
+        assert_eq!(but("a changed spec"), vec!["a changed spec"; all.len()]);
+        let scaling = but("replicas 2 to 3");
+        assert_eq!(scaling.len(), all.len());
+        assert_eq!(
+            scaling[..5],
+            ["replicas 3 to 1", "replicas 1 to 4", "replicas 4 to 2", "replicas 2 to 3", "replicas 3 to 1"]
+        );
+    }
 }
