@@ -34,6 +34,7 @@ const TESTS: &[(&str, Test)] = &[
     ("suspended_and_back", suspend),
     ("a_batch_comes_to_its_end_and_its_workers_go", batch),
     ("what_the_user_sees", visible::what_the_user_sees),
+    ("an_image_that_cannot_be_pulled_is_told", visible::image_cannot_be_pulled),
     ("the_chart_in_all_variants", chart::the_chart_in_all_variants),
     (FAULTY, faults),
     ("a_shard_that_takes_its_workers_down_is_quarantined", quarantine::quarantine),

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use millstream_tests::client::{Client, Record};
 use millstream_tests::cluster::{Cluster, PASSWORD, Settings, USER};
 use millstream_tests::placeholders::Placeholders;
-use millstream_tests::site::Site;
+use millstream_tests::site::{RELEASE, SYSTEM, Site, root};
 use millstream_tests::tls::Authority;
 use millstream_tests::{golden, ports, wait};
 use serde_json::{Value, json};
@@ -303,38 +303,10 @@ impl<'a> Scene<'a> {
         text
     }
 
-    fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let all: Vec<&str> = ["-n", NAMESPACE, "get", "-o", "json"].iter().chain(arguments).copied().collect();
-        Ok(serde_json::from_str(&self.site.kubernetes.kubectl(&all)?)?)
-    }
-
     /// What a person sees of a case; None while the condition does not hold, or for another reason.
     fn look(&self, case: &Case) -> Result<Option<String>> {
-        let pipeline = self.json(&["msp", case.name])?;
-        let conditions = pipeline["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let of = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
-        let holds = |condition: &Value| {
-            (of(condition, "type"), of(condition, "status"), of(condition, "reason"))
-                == (case.holds.to_owned(), "True".to_owned(), case.reason.to_owned())
-        };
-        if !conditions.iter().any(holds) {
-            return Ok(None);
-        }
-        let mut text = format!("READY {}\n", self.ready(case)?);
-        for condition in &conditions {
-            let [kind, status, reason, message] =
-                ["type", "status", "reason", "message"].map(|field| of(condition, field));
-            let _ = writeln!(text, "\n{kind} {status} {reason}\n{message}");
-        }
-        let uid = pipeline["metadata"]["uid"].as_str().context("a Pipeline without a uid")?;
-        let placeholders = self.placeholders(case);
-        let mut all = placeholders.put_into(&text);
-        // The same may have been told several times, of other pods and at other times.
-        let events = self.events(uid, case.reason)?.into_iter().map(|event| placeholders.put_into(&event));
-        for event in events.collect::<BTreeSet<String>>() {
-            let _ = writeln!(all, "\n{event}");
-        }
-        Ok(Some(all))
+        let view = View { site: self.site, namespace: NAMESPACE, pipeline: case.name };
+        view.look(case.holds, case.reason, &self.placeholders(case))
     }
 
     fn placeholders(&self, case: &Case) -> Placeholders {
@@ -342,26 +314,6 @@ impl<'a> Scene<'a> {
             .known(&self.site.kafka.bootstrap(), "broker")
             .known(&self.secured.bootstrap_sasl(), "broker")
             .known(&self.nobody, "broker")
-    }
-
-    /// The column of `kubectl get`.
-    fn ready(&self, case: &Case) -> Result<String> {
-        let table = self.site.kubernetes.kubectl(&["-n", NAMESPACE, "get", "msp", case.name, "-o", "wide"])?;
-        let cells = |line: Option<&str>| line.and_then(|line| line.split_whitespace().nth(1)).map(str::to_owned);
-        let mut lines = table.lines();
-        let (head, cell) = (cells(lines.next()), cells(lines.next()));
-        ensure!(head.as_deref() == Some("READY"), "the second column is not READY:\n{table}");
-        cell.with_context(|| format!("no row in {table}"))
-    }
-
-    /// The events of an object that have this reason.
-    fn events(&self, uid: &str, reason: &str) -> Result<Vec<String>> {
-        let list = self.json(&["events", "--field-selector", &format!("involvedObject.uid={uid},reason={reason}")])?;
-        let text = |event: &Value| {
-            let of = |field: &str| event[field].as_str().unwrap_or_default();
-            format!("Event {} {}\n{}", of("type"), of("reason"), of("message"))
-        };
-        Ok(list["items"].as_array().into_iter().flatten().map(text).collect())
     }
 
     /// What is to happen to a pipeline that is ready.
@@ -394,9 +346,104 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// A Pipeline as a person looks at it.
+struct View<'a> {
+    site: &'a Site,
+    namespace: &'a str,
+    pipeline: &'a str,
+}
+
+impl View<'_> {
+    fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let all: Vec<&str> = ["-n", self.namespace, "get", "-o", "json"].iter().chain(arguments).copied().collect();
+        Ok(serde_json::from_str(&self.site.kubernetes.kubectl(&all)?)?)
+    }
+
+    /// `READY`, the conditions and the events with the reason; None while the condition does not hold for it.
+    fn look(&self, condition: &str, reason: &str, placeholders: &Placeholders) -> Result<Option<String>> {
+        let pipeline = self.json(&["msp", self.pipeline])?;
+        let conditions = pipeline["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let of = |of: &Value, field: &str| of[field].as_str().unwrap_or_default().to_owned();
+        let holds = |one: &Value| {
+            (of(one, "type"), of(one, "status"), of(one, "reason"))
+                == (condition.to_owned(), "True".to_owned(), reason.to_owned())
+        };
+        if !conditions.iter().any(holds) {
+            return Ok(None);
+        }
+        let mut text = format!("READY {}\n", self.ready()?);
+        for one in &conditions {
+            let [kind, status, reason, message] = ["type", "status", "reason", "message"].map(|field| of(one, field));
+            let _ = writeln!(text, "\n{kind} {status} {reason}\n{message}");
+        }
+        let uid = pipeline["metadata"]["uid"].as_str().context("a Pipeline without a uid")?;
+        let mut all = placeholders.put_into(&text);
+        // The same may have been told several times, of other pods and at other times.
+        let events = self.events(uid, reason)?.into_iter().map(|event| placeholders.put_into(&event));
+        for event in events.collect::<BTreeSet<String>>() {
+            let _ = writeln!(all, "\n{event}");
+        }
+        Ok(Some(all))
+    }
+
+    /// The column of `kubectl get`.
+    fn ready(&self) -> Result<String> {
+        let table = self.site.kubernetes.kubectl(&["-n", self.namespace, "get", "msp", self.pipeline, "-o", "wide"])?;
+        let cells = |line: Option<&str>| line.and_then(|line| line.split_whitespace().nth(1)).map(str::to_owned);
+        let mut lines = table.lines();
+        let (head, cell) = (cells(lines.next()), cells(lines.next()));
+        ensure!(head.as_deref() == Some("READY"), "the second column is not READY:\n{table}");
+        cell.with_context(|| format!("no row in {table}"))
+    }
+
+    /// The events of an object that have this reason.
+    fn events(&self, uid: &str, reason: &str) -> Result<Vec<String>> {
+        let list = self.json(&["events", "--field-selector", &format!("involvedObject.uid={uid},reason={reason}")])?;
+        let text = |event: &Value| {
+            let of = |field: &str| event[field].as_str().unwrap_or_default();
+            format!("Event {} {}\n{}", of("type"), of("reason"), of("message"))
+        };
+        Ok(list["items"].as_array().into_iter().flatten().map(text).collect())
+    }
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/golden/status")
 }
+
+/// The release is upgraded to a worker's image that cannot be pulled: no Pipeline names one, the chart does. A new
+/// Pipeline says so, one that runs goes on with what it has, and both have it when the upgrade is rolled back.
+pub fn image_cannot_be_pulled(site: &Site) -> Result<()> {
+    let (namespace, chart) = ("images", root().join("charts/millstream").display().to_string());
+    site.namespace(namespace)?;
+    for topic in ["in", "out"] {
+        site.client.create_topic(&format!("{namespace}.{topic}"), 1, &[])?;
+    }
+    let manifest = |name: &str| site.pipeline(name, COPY);
+    site.apply(namespace, &manifest("old"))?;
+    site.wait_for(namespace, "old", "condition=Ready")?;
+    // Nobody listens there.
+    let image =
+        "worker.image.repository=127.0.0.1:1/millstream,worker.image.tag=v1,worker.image.pullPolicy=IfNotPresent";
+    let upgrade = ["upgrade", RELEASE, &chart, "--namespace", SYSTEM, "--reuse-values", "--set", image, "--wait"];
+    site.kubernetes.helm(&upgrade)?;
+    site.apply(namespace, &manifest("new"))?;
+    site.wait_for(namespace, "new", "condition=Stalled")?;
+    let view = View { site, namespace, pipeline: "new" };
+    let placeholders = Placeholders::of("new");
+    golden::eventually(&file(NO_IMAGE), TIMES, || view.look("Stalled", "PodsCannotRun", &placeholders))?;
+    site.client.write((0..10).map(|n| Record::new(&format!("{namespace}.in"), format!("{n}"))))?;
+    site.client.read_until(&format!("{namespace}.out"), 10, GUARD).context("the one that runs does not go on")?;
+    site.kubernetes.helm(&["rollback", RELEASE, "--namespace", SYSTEM, "--wait"])?;
+    site.wait_for(namespace, "new", "condition=Ready")?;
+    site.wait_for(namespace, "old", "condition=Ready")?;
+    let found = site.client.read_until(&format!("{namespace}.out"), 20, GUARD)?.len();
+    ensure!(found == 20, "{found} records of two Pipelines that copy 10");
+    site.delete(namespace)
+}
+
+/// Its file.
+const NO_IMAGE: &str = "image-cannot-be-pulled";
 
 fn file(case: &str) -> PathBuf {
     folder().join(format!("{case}.txt"))
@@ -406,7 +453,8 @@ fn file(case: &str) -> PathBuf {
 fn no_file_is_left(cases: &[Case]) -> Result<()> {
     for entry in std::fs::read_dir(folder())? {
         let path = entry?.path();
-        ensure!(cases.iter().any(|case| file(case.name) == path), "{} belongs to no case", path.display());
+        let known = cases.iter().map(|case| case.name).chain([NO_IMAGE]).any(|name| file(name) == path);
+        ensure!(known, "{} belongs to no case", path.display());
     }
     Ok(())
 }
