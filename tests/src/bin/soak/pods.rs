@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use millstream_tests::outage::pauses::percentile;
-use millstream_tests::outage::{self, FAULTS, Fault, Report};
+use millstream_tests::outage::{self, FAULTS, Fault, Moves, Report};
 use millstream_tests::site::Site;
 use serde::{Deserialize, Serialize};
 
@@ -75,9 +75,12 @@ impl Row {
         row
     }
 
-    /// The shards that the fault concerned: those that changed hands, or all where none is to.
-    fn samples(&self) -> usize {
-        if self.affected.is_empty() { self.others.len() } else { self.affected.len() }
+    /// The shards that the fault concerned: those that changed hands, or all where none is to or none did.
+    fn samples(&self, moves: Moves) -> usize {
+        match self.affected.len() {
+            affected @ 1.. if moves == Moves::Expected => affected,
+            affected => affected + self.others.len(),
+        }
     }
 
     fn line(&self, name: &str) -> String {
@@ -124,7 +127,8 @@ fn chosen(arguments: &Arguments, text: &str) -> Result<()> {
     let names: Vec<_> = FAULTS.iter().map(|fault| fault.name).collect();
     ensure!(!those.is_empty(), "there is no fault with \"{text}\" in its name; there are:\n{}", names.join("\n"));
     let faults: Vec<Fault> = those.iter().cycle().take(FAULTS.len()).copied().collect();
-    let enough = |rounds: &[Round]| those.iter().all(|it| Row::of(rounds, it.name).samples() >= arguments.samples);
+    let enough =
+        |rounds: &[Round]| those.iter().all(|it| Row::of(rounds, it.name).samples(it.moves) >= arguments.samples);
     let site = installed()?;
     let mut rounds = Vec::new();
     while !enough(&rounds) {
@@ -136,7 +140,7 @@ fn chosen(arguments: &Arguments, text: &str) -> Result<()> {
 
 /// All faults first, then those that have concerned too few shards so far, in turns until it is a round.
 fn next_round(rounds: &[Round], samples: usize) -> Vec<Fault> {
-    let lacks = |fault: &Fault| Row::of(rounds, fault.name).samples() < samples;
+    let lacks = |fault: &Fault| Row::of(rounds, fault.name).samples(fault.moves) < samples;
     // Each number of replicas begins where the one before ended, and the last one leaves as many as the others need.
     let scales = |fault: &Fault| fault.name.starts_with("replicas");
     let scaling = FAULTS.iter().any(|fault| scales(fault) && lacks(fault));
@@ -164,7 +168,7 @@ fn run(site: &Site, arguments: &Arguments, number: usize, faults: &[Fault]) -> R
 }
 
 fn is_enough(rounds: &[Round], samples: usize) -> bool {
-    FAULTS.iter().all(|fault| Row::of(rounds, fault.name).samples() >= samples)
+    FAULTS.iter().all(|fault| Row::of(rounds, fault.name).samples(fault.moves) >= samples)
 }
 
 fn table(rounds: &[Round]) -> String {
