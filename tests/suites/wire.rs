@@ -1,4 +1,5 @@
-//! The worker's own client beside librdkafka, on three brokers of the newest release: the same records, positions and losses, whoever reads.
+//! The worker's own client beside librdkafka, on three brokers of the newest release: the same records, positions and
+//! losses, whoever reads.
 //!
 //! `both_clients_read_the_same` writes random batches of all kinds; its seed is printed, and `MILLSTREAM_SEED` sets it.
 
