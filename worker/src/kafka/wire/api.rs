@@ -261,50 +261,34 @@ impl Api for OffsetFetchRequest {
         TAGS,
     ]);
 }
+
+/// What became of batches. The tagged parts are there from version 10 on.
+const WRITTEN: Parts = Parts(&[
+    Shape::CompactArray(&[
+        Shape::Compact,
+        Shape::CompactArray(&[
+            I32,
+            I16,
+            I64,
+            I64,
+            I64,
+            Shape::CompactArray(&[I32, Shape::Compact, TAGS]),
+            Shape::Compact,
+            // Who leads it now.
+            Shape::Tagged(&[(0, &[I32, I32, TAGS])]),
+        ]),
+        TAGS,
+    ]),
+    I32,
+    // Where leaders listen.
+    Shape::Tagged(&[(0, &[Shape::CompactArray(&[I32, Shape::Compact, I32, Shape::Compact, TAGS])])]),
+]);
+
 impl Api for ProduceRequest {
     const API: ApiKey = ApiKey::Produce;
     const VERSION: i16 = 9;
-    const RESPONSE: Parts = Parts(&[
-        Shape::CompactArray(&[
-            Shape::Compact,
-            Shape::CompactArray(&[
-                I32,
-                I16,
-                I64,
-                I64,
-                I64,
-                Shape::CompactArray(&[I32, Shape::Compact, TAGS]),
-                Shape::Compact,
-                TAGS,
-            ]),
-            TAGS,
-        ]),
-        I32,
-        TAGS,
-    ]);
-    const SECOND: (i16, Parts) = (
-        12,
-        Parts(&[
-            Shape::CompactArray(&[
-                Shape::Compact,
-                Shape::CompactArray(&[
-                    I32,
-                    I16,
-                    I64,
-                    I64,
-                    I64,
-                    Shape::CompactArray(&[I32, Shape::Compact, TAGS]),
-                    Shape::Compact,
-                    // Who leads it now.
-                    Shape::Tagged(&[(0, &[I32, I32, TAGS])]),
-                ]),
-                TAGS,
-            ]),
-            I32,
-            // Where leaders listen.
-            Shape::Tagged(&[(0, &[Shape::CompactArray(&[I32, Shape::Compact, I32, Shape::Compact, TAGS])])]),
-        ]),
-    );
+    const RESPONSE: Parts = WRITTEN;
+    const SECOND: (i16, Parts) = (12, WRITTEN);
 }
 
 /// A code.

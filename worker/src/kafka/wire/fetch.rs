@@ -366,9 +366,7 @@ impl Fetcher {
         broker.backoff.failed(now);
         if let Some(request) = broker.request.take() {
             for asked in request.asked {
-                if self.answered(asked) && asked.is_of_follower() {
-                    self.slots[asked.slot].closest = None;
-                }
+                self.unanswered(asked);
             }
         }
         self.cluster.want();
@@ -399,7 +397,14 @@ impl Fetcher {
         }
         // Of which the answer says nothing.
         for asked in asked {
-            self.answered(asked);
+            self.unanswered(asked);
+        }
+    }
+
+    /// A question that no answer says anything of. A follower is not asked again.
+    fn unanswered(&mut self, asked: Asked) {
+        if self.answered(asked) && asked.is_of_follower() {
+            self.slots[asked.slot].closest = None;
         }
     }
 

@@ -295,6 +295,11 @@ fn a_follower_that_is_lost_is_not_asked_again() {
     fetcher.fetch_failed(now, 2);
     assert!(matches!(fetcher.next(now), Some(Action::Metadata(_))));
     assert_eq!(asked(fetcher.next(now)), (1, vec![(0, 10)]));
+    // Nor one that says nothing of the partition.
+    let (mut fetcher, now) = in_rack();
+    assert_eq!(asked(fetcher.next(now)).0, 2);
+    fetcher.fetched(now, 2, response("t", Vec::new()));
+    assert_eq!(asked(fetcher.next(now)), (1, vec![(0, 10)]));
 }
 
 #[test]
