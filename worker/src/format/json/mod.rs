@@ -3,6 +3,7 @@
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::Field;
 
+mod plain;
 mod read;
 mod write;
 

@@ -3,11 +3,15 @@
 //! `serde_json` walks the record once and hands out the parts in use as slices of its text (`&RawValue`). So the syntax
 //! of everything is checked by one parser, numbers are read from their digits, and a value of a wrong type does not
 //! keep the rest of the record from being checked: a record that is no JSON is `malformed` first of all.
+//!
+//! Before that, [`plain`](super::plain) tries to read the record in a quicker way; most records are never seen here.
 
 use std::borrow::Cow;
 
-use arrow::array::{Array, BinaryArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::error::ArrowError;
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
@@ -20,6 +24,7 @@ use super::super::problem::{Checked, Problem};
 use super::super::text::{Texts, byte_len, cut};
 use super::super::time::Timestamps;
 use super::super::{Decoded, FormatError, JsonSettings, UnknownFields, all_bad, without_bad};
+use super::plain::Walk;
 use crate::records::Reason;
 
 /// Objects and lists within each other, the record itself included. The limit of many parsers, so that what passes
@@ -60,6 +65,16 @@ impl JsonDecoder {
     }
 
     pub(in super::super) fn decode(&self, values: &BinaryArray) -> Decoded {
+        self.read(values, true)
+    }
+
+    /// The same without the quick way, to compare with.
+    #[cfg(test)]
+    pub(in super::super) fn decode_strictly(&self, values: &BinaryArray) -> Decoded {
+        self.read(values, false)
+    }
+
+    fn read(&self, values: &BinaryArray, quickly: bool) -> Decoded {
         let types = || self.fields.iter().map(|field| field.data_type());
         let bytes = byte_len(values) / self.fields.len().max(1);
         let columns = self.fields.iter().map(|field| Column::new(field, values.len(), bytes));
@@ -67,24 +82,77 @@ impl JsonDecoder {
             return all_bad(types(), values.len(), Reason::Malformed, &"a column has no JSON");
         };
         let texts = Texts::new(values);
+        let Rules { timestamps, refuse_unknown } = &self.rules;
+        let mut walk = quickly.then(|| Walk::new(columns.len(), timestamps, *refuse_unknown));
         let mut members = self.members.clone();
-        let mut bad = Vec::new();
+        let (mut places, mut bad) = (Places::default(), Vec::new());
         for row in 0..values.len() {
-            let checked = texts
-                .get(row)
-                .map_err(|message| Problem::new(Reason::InvalidUtf8, message))
-                .and_then(|text| self.rules.record(text, row, &mut members, &mut columns));
-            column::fill(&mut columns, row + 1);
-            bad.extend(checked.err().map(|problem| problem.of_row(row)));
+            let text = texts.get(row).map_err(|message| Problem::new(Reason::InvalidUtf8, message));
+            let checked = text.and_then(|text| match &mut walk {
+                Some(walk) => self.rules.walk(walk, text, &mut places, &mut members, &mut columns),
+                None => self.rules.record(text, places.next, &mut members, &mut columns),
+            });
+            if let Err(problem) = checked {
+                column::fill(&mut columns, places.next + 1);
+                bad.push(problem.of_row(row));
+            }
+            places.used();
         }
-        match column::finish(columns) {
+        match column::finish(columns).and_then(|columns| places.of_use(columns)) {
             Ok(columns) => without_bad(columns, values.len(), bad),
             Err(error) => all_bad(types(), values.len(), Reason::Malformed, &error),
         }
     }
 }
 
+/// Where the records' values stand in the columns. A walk that gave up leaves a place behind that means nothing.
+#[derive(Debug, Default)]
+struct Places {
+    next: usize,
+    /// The place of each record so far, once they are others than the records' numbers.
+    used: Option<Vec<u32>>,
+}
+
+impl Places {
+    /// The next place has a record's values.
+    fn used(&mut self) {
+        if let Some(used) = &mut self.used {
+            used.push(self.next as u32);
+        }
+        self.next += 1;
+    }
+
+    /// The next place means nothing.
+    fn spoiled(&mut self) {
+        self.used.get_or_insert_with(|| (0..self.next as u32).collect());
+        self.next += 1;
+    }
+
+    /// The columns without the places that mean nothing.
+    fn of_use(self, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, ArrowError> {
+        let Some(used) = self.used.map(UInt32Array::from) else { return Ok(columns) };
+        columns.iter().map(|column| take(column, &used, None)).collect()
+    }
+}
+
 impl Rules {
+    /// Appends a record to the columns, in the quick way if that is possible; on failure some of them may lack it.
+    fn walk<'a>(
+        &self,
+        walk: &mut Walk<'a>,
+        text: &'a str,
+        places: &mut Places,
+        members: &mut Members,
+        columns: &mut [Column],
+    ) -> Checked {
+        if walk.read(text, places.next, members, columns) {
+            return self.parts(walk, text, members, columns);
+        }
+        column::fill(columns, places.next + 1);
+        places.spoiled();
+        self.record(text, places.next, members, columns)
+    }
+
     /// Appends a record to the columns; on failure some of them may lack it.
     fn record(&self, text: &str, row: usize, members: &mut Members, columns: &mut [Column]) -> Checked {
         if is_too_deep(text) {
@@ -97,7 +165,16 @@ impl Rules {
         let mut deserializer = Deserializer::from_str(text);
         let object = Object { rules: self, text, row, members, columns, problem: &mut problem };
         deserializer.deserialize_map(object).and_then(|()| deserializer.end()).map_err(|error| malformed(&error))?;
+        column::fill(columns, row + 1);
         problem.map_or(Ok(()), Err)
+    }
+
+    /// Appends what a walk has left to us; on failure some of the columns may lack it.
+    fn parts(&self, walk: &Walk<'_>, text: &str, members: &Members, columns: &mut [Column]) -> Checked {
+        walk.parts().iter().try_for_each(|part| {
+            let appended = self.append(&mut columns[part.column], part.raw, text);
+            appended.map_err(|problem| problem.within(members.name(part.member)))
+        })
     }
 
     /// Appends a value, given as its own text out of the text of the record; on failure the column is as before, or

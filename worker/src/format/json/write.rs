@@ -4,6 +4,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{Field, SchemaRef};
 
 use super::super::kind::Kind;
+use super::super::number::{write_float, write_integer};
 use super::super::problem::{Checked, Problem};
 use super::super::rows::{Rows, text_len};
 use super::super::time::Timestamps;
@@ -86,6 +87,7 @@ struct Member<'a> {
 /// A column with what was found out about it for the whole batch.
 struct JsonColumn<'a> {
     view: View<'a>,
+    nulls: bool,
     /// No text of the column has to be escaped.
     plain: bool,
     parts: Parts<'a>,
@@ -139,11 +141,11 @@ impl<'a> JsonColumn<'a> {
             }
             _ => (true, Parts::None),
         };
-        Self { view, plain, parts }
+        Self { view, nulls: array.null_count() > 0, plain, parts }
     }
 
     fn write(&self, row: usize, style: &Style, out: &mut Vec<u8>) -> Checked {
-        if self.view.is_null(row) {
+        if self.nulls && self.view.is_null(row) {
             out.extend_from_slice(b"null");
             return Ok(());
         }
@@ -156,6 +158,11 @@ impl<'a> JsonColumn<'a> {
                 }
                 Ok(())
             }
+            (View::Bigint(numbers), _) => {
+                write_integer(numbers.value(row), out);
+                Ok(())
+            }
+            (View::Double(numbers), _) if write_float(numbers.value(row), out) => Ok(()),
             (View::List(list, _), Parts::Item(item)) => {
                 let (start, end) = (list.value_offsets()[row], list.value_offsets()[row + 1]);
                 item.write_items(start as usize..end as usize, style, out)
