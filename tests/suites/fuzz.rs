@@ -48,7 +48,7 @@ use millstream::kafka::wire::api::{self, Api, CodecError, Transactions};
 use millstream::kafka::wire::batch::{
     Aborted, Codec, Decompressor, Position, Producer, Records, Room, Settings, Target as Rows, Writer,
 };
-use millstream::kafka::wire::connection::Frames;
+use millstream::kafka::wire::connection::{Frames, Reader};
 use millstream::kafka::wire::sasl::{Exchange, Login, Mechanism};
 use millstream_tests::suite::seed;
 use peak_alloc::PeakAlloc;
@@ -550,7 +550,7 @@ impl Read for Halting<'_> {
 
 fn read_frames(input: &[u8]) -> String {
     let mut frames = Frames::new(1 << 16);
-    let mut from = Halting { left: input, pause: false };
+    let mut from = Reader(Halting { left: input, pause: false });
     let mut count = 0;
     loop {
         match frames.next(&mut from) {

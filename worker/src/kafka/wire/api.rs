@@ -92,6 +92,8 @@ pub struct Frame {
     bytes: BytesMut,
 }
 
+/// The length and the header of a request by a client of an ordinary name.
+const LARGEST_HEADER: usize = 256;
 /// Where the number stands, behind the length, the request's key and its version.
 const NUMBER: std::ops::Range<usize> = 8..12;
 
@@ -116,7 +118,9 @@ pub fn encode_for<R: Api>(request: &R, client: &StrBytes, transactions: Transact
         .with_request_api_key(R::API as i16)
         .with_request_api_version(version)
         .with_client_id(Some(client.clone()));
-    let mut out = BytesMut::with_capacity(256);
+    // Room for all at once: with records in it, a request that grew would be copied again and again.
+    let size = request.compute_size(version).map_err(|error| failed(error.to_string()))?;
+    let mut out = BytesMut::with_capacity(LARGEST_HEADER + size);
     out.put_i32(0);
     header
         .encode(&mut out, R::header_version(version))

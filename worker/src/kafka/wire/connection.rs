@@ -142,6 +142,28 @@ impl Calls {
     }
 }
 
+/// What bytes can be read from into memory that nobody has written to yet.
+pub trait Source {
+    /// Appends what is there, at most as much as the buffer has spare capacity for; 0 at the end.
+    fn read_spare(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize>;
+}
+
+/// A source whose reader has to be given memory that was written to.
+#[derive(Debug)]
+pub struct Reader<R>(pub R);
+
+impl<R: Read> Source for Reader<R> {
+    fn read_spare(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        // As much as TLS encrypts at once.
+        const MOST: usize = 16 << 10;
+        let start = buffer.len();
+        buffer.resize(start + MOST.min(buffer.capacity() - start), 0);
+        let outcome = self.0.read(&mut buffer[start..]);
+        buffer.truncate(start + outcome.as_ref().map_or(0, |read| *read));
+        outcome
+    }
+}
+
 /// Frames out of a stream of bytes; what arrived of one is kept until the rest does.
 #[derive(Debug)]
 pub struct Frames {
@@ -151,41 +173,47 @@ pub struct Frames {
     length: Option<usize>,
 }
 
+/// The bytes of a frame's length.
+const LENGTH: usize = 4;
+
 impl Frames {
     /// Frames of at most `most` bytes.
     pub fn new(most: usize) -> Self {
         Self { most, partial: Vec::new(), length: None }
     }
 
-    /// Reads until a frame is whole. None where the reader says `WouldBlock` before; the next call continues there.
-    pub fn next(&mut self, from: &mut impl Read) -> Result<Option<Bytes>, ConnectionError> {
+    /// Reads until a frame is whole. None where the source says `WouldBlock` before; the next call continues there.
+    pub fn next(&mut self, from: &mut impl Source) -> Result<Option<Bytes>, ConnectionError> {
         loop {
-            let wanted = self.length.unwrap_or(4);
+            let wanted = self.length.unwrap_or(LENGTH);
             if !self.fill(from, wanted)? {
                 return Ok(None);
             }
-            if self.length.is_some() {
-                self.length = None;
-                return Ok(Some(Bytes::from(std::mem::take(&mut self.partial))));
+            // A buffer may be larger than what it was made for, and then hold a part of what follows.
+            let rest = self.partial.split_off(wanted);
+            let whole = std::mem::replace(&mut self.partial, rest);
+            if self.length.take().is_some() {
+                return Ok(Some(Bytes::from(whole)));
             }
-            let length = self.partial.as_slice().get_i32();
+            let length = whole.as_slice().get_i32();
             let bounded = usize::try_from(length).ok().filter(|length| (4..=self.most).contains(length));
-            let bounded = bounded.ok_or(ConnectionError::Frame { length, most: self.most })?;
-            self.length = Some(bounded);
-            self.partial = Vec::with_capacity(bounded);
+            self.length = Some(bounded.ok_or(ConnectionError::Frame { length, most: self.most })?);
         }
     }
 
     /// Whether `wanted` bytes are there.
-    fn fill(&mut self, from: &mut impl Read, wanted: usize) -> io::Result<bool> {
-        let missing = wanted - self.partial.len();
-        // Into the capacity as it is, and what comes before an error is kept.
-        match from.take(missing as u64).read_to_end(&mut self.partial) {
-            Ok(read) if read < missing => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Ok(true),
-            Err(error) if is_late(&error) => Ok(self.partial.len() == wanted),
-            Err(error) => Err(error),
+    fn fill(&mut self, from: &mut impl Source, wanted: usize) -> io::Result<bool> {
+        self.partial.reserve_exact(wanted.saturating_sub(self.partial.len()));
+        while self.partial.len() < wanted {
+            match from.read_spare(&mut self.partial) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(true)
     }
 }
 

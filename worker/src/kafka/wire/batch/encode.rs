@@ -60,7 +60,8 @@ pub struct Rows<'a> {
 /// A record batch under construction.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
-    records: Vec<u8>,
+    // Room for the header, and the records behind it; empty before the first one.
+    batch: Vec<u8>,
     count: i32,
     last_delta: i32,
     base_timestamp: i64,
@@ -70,7 +71,8 @@ pub struct Writer {
 impl Writer {
     /// An empty batch with room for `bytes` of records.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { records: Vec::with_capacity(bytes), last_delta: -1, ..Self::default() }
+        let capacity = if bytes == 0 { 0 } else { HEADER + bytes };
+        Self { batch: Vec::with_capacity(capacity), last_delta: -1, ..Self::default() }
     }
 
     /// The number of records.
@@ -85,7 +87,7 @@ impl Writer {
 
     /// The bytes of the records, before compression.
     pub fn bytes(&self) -> usize {
-        self.records.len()
+        self.batch.len().saturating_sub(HEADER)
     }
 
     /// Adds a record; its offset is the distance from the batch's first and has to be above the one before.
@@ -93,6 +95,7 @@ impl Writer {
         if self.count == 0 {
             self.base_timestamp = row.timestamp;
             self.max_timestamp = row.timestamp;
+            self.batch.resize(HEADER, 0);
         }
         self.max_timestamp = self.max_timestamp.max(row.timestamp);
         let since = row.timestamp.wrapping_sub(self.base_timestamp);
@@ -103,17 +106,16 @@ impl Writer {
             length += size_of(Some(name.as_bytes())) + size_of(value);
         }
         length += varint::size(count);
-        self.records.reserve(length + 5);
-        varint::put(&mut self.records, length as i64);
-        self.records.push(0);
-        varint::put(&mut self.records, since);
-        varint::put(&mut self.records, row.offset);
-        put_bytes(&mut self.records, row.key);
-        put_bytes(&mut self.records, row.value);
-        varint::put(&mut self.records, count);
+        let mut numbers = Numbers::new();
+        numbers.put(length as i64);
+        // Attributes, of which there are none.
+        numbers.put(0);
+        numbers.put(since);
+        numbers.put(row.offset);
+        put_bytes(&mut self.batch, numbers, row.key, row.value);
+        varint::put(&mut self.batch, count);
         for (name, value) in headers {
-            put_bytes(&mut self.records, Some(name.as_bytes()));
-            put_bytes(&mut self.records, value);
+            put_bytes(&mut self.batch, Numbers::new(), Some(name.as_bytes()), value);
         }
         self.count += 1;
         self.last_delta = row.offset as i32;
@@ -167,14 +169,39 @@ impl Writer {
             base_sequence: producer.sequence,
             count: self.count,
         };
-        let records = compress(settings.codec, &self.records)?;
-        let total = HEADER + records.len();
-        let mut batch = Vec::with_capacity(total);
-        batch.extend_from_slice(&header.write(total));
-        batch.extend_from_slice(&records);
+        let mut batch = self.batch;
+        batch.resize(batch.len().max(HEADER), 0);
+        if settings.codec != Codec::None {
+            let records = compress(settings.codec, &batch[HEADER..])?.into_owned();
+            batch.truncate(HEADER);
+            batch.extend_from_slice(&records);
+        }
+        let total = batch.len();
+        batch[..HEADER].copy_from_slice(&header.write(total));
         header.checksum = crc32c::crc32c(&batch[CHECKED..]);
         batch[..HEADER].copy_from_slice(&header.write(total));
         Ok(batch)
+    }
+}
+
+/// Numbers that stand one behind the other; together they are appended at once.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    bytes: [u8; Self::MOST],
+    len: usize,
+}
+
+impl Numbers {
+    /// Six numbers of ten bytes: more never come together.
+    const MOST: usize = 60;
+
+    fn new() -> Self {
+        Self { bytes: [0; Self::MOST], len: 0 }
+    }
+
+    #[inline]
+    fn put(&mut self, value: i64) {
+        self.len += varint::write(&mut self.bytes[self.len..], value);
     }
 }
 
@@ -183,9 +210,19 @@ fn size_of(bytes: Option<&[u8]>) -> usize {
     varint::size(length) + length.max(0) as usize
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    varint::put(out, bytes.map_or(-1, |bytes| bytes.len() as i64));
-    out.extend_from_slice(bytes.unwrap_or_default());
+/// Appends numbers, and then a key and a value, or a header's name and value, each behind its length.
+#[inline]
+fn put_bytes(out: &mut Vec<u8>, mut numbers: Numbers, key: Option<&[u8]>, value: Option<&[u8]>) {
+    let length = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i64);
+    numbers.put(length(key));
+    if let Some(key) = key {
+        out.extend_from_slice(&numbers.bytes[..numbers.len]);
+        out.extend_from_slice(key);
+        numbers.len = 0;
+    }
+    numbers.put(length(value));
+    out.extend_from_slice(&numbers.bytes[..numbers.len]);
+    out.extend_from_slice(value.unwrap_or_default());
 }
 
 fn headers_of(headers: &ListArray, row: usize) -> impl Iterator<Item = (&str, Option<&[u8]>)> + Clone {

@@ -68,12 +68,26 @@ fn take_raw(bytes: &mut &[u8], most: usize) -> Result<u64, Unreadable> {
 
 /// Appends a number; 32-bit numbers have the same form.
 pub(super) fn put(out: &mut Vec<u8>, value: i64) {
+    let mut bytes = [0; LONGEST];
+    let length = write(&mut bytes, value);
+    out.extend_from_slice(&bytes[..length]);
+}
+
+/// The bytes of the longest number.
+const LONGEST: usize = 10;
+
+/// Writes a number to where there is room for [`LONGEST`] bytes; tells how many it has.
+#[inline]
+pub(super) fn write(out: &mut [u8], value: i64) -> usize {
     let mut raw = zigzag(value);
+    let mut length = 0;
     while raw >= 0x80 {
-        out.push((raw & 0x7f) as u8 | 0x80);
+        out[length] = (raw & 0x7f) as u8 | 0x80;
         raw >>= 7;
+        length += 1;
     }
-    out.push(raw as u8);
+    out[length] = raw as u8;
+    length + 1
 }
 
 /// The bytes that [`put`] appends.

@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
-use super::Frames;
+use super::{Frames, Reader};
 use crate::kafka::wire::api::Api;
 use crate::kafka::wire::cluster::Endpoint;
 
@@ -72,7 +72,8 @@ pub(in crate::kafka::wire) fn start(tls: Option<Arc<rustls::ServerConfig>>, cond
     Broker { endpoint: Endpoint { host: "localhost".to_owned(), port }, connections }
 }
 
-fn serve(mut stream: impl Read + Write, conduct: Conduct) {
+fn serve(stream: impl Read + Write, conduct: Conduct) {
+    let mut stream = Reader(stream);
     let mut frames = Frames::new(100 << 20);
     let mut answers = 0;
     while let Ok(Some(request)) = frames.next(&mut stream) {
@@ -103,7 +104,7 @@ fn serve(mut stream: impl Read + Write, conduct: Conduct) {
         frame.put_i32(response.len() as i32);
         frame.put_slice(&response);
         // The client may be gone.
-        if stream.write_all(&frame).and_then(|()| stream.flush()).is_err() {
+        if stream.0.write_all(&frame).and_then(|()| stream.0.flush()).is_err() {
             return;
         }
     }

@@ -1,16 +1,17 @@
 //! A socket, with TLS or without.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::ConnectionError;
+use super::{ConnectionError, Reader, Source};
 use crate::kafka::wire::cluster::Endpoint;
 
 /// Why TLS cannot be set up. Never contains a secret.
@@ -140,11 +141,11 @@ fn connect(endpoint: &Endpoint, wait: Duration) -> io::Result<TcpStream> {
     Err(last)
 }
 
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Source for Stream {
+    fn read_spare(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         match self {
-            Self::Plain(socket) => socket.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
+            Self::Plain(socket) => Ok(rustix::io::read(socket, spare_capacity(buffer))?),
+            Self::Tls(stream) => Reader(stream).read_spare(buffer),
         }
     }
 }

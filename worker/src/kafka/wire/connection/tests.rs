@@ -190,7 +190,7 @@ proptest! {
             bytes.put_i32(frame.len() as i32);
             bytes.put_slice(frame);
         }
-        let mut reader = Pieces { bytes: bytes.freeze(), sizes: sizes.into_iter(), blocked: false };
+        let mut reader = Reader(Pieces { bytes: bytes.freeze(), sizes: sizes.into_iter(), blocked: false });
         let mut found = Vec::new();
         let mut decoder = Frames::new(50);
         let end = loop {
@@ -240,10 +240,10 @@ proptest! {
 fn a_frame_beyond_its_bound_is_refused_before_it_is_allocated() {
     // What a TLS port answers, read as a length; and an HTTP server.
     for (bytes, length) in [(&b"\x15\x03\x03\0\x02"[..], 0x1503_0300), (b"HTTP/1.1", 0x4854_5450), (b"\0\0\0\x03", 3)] {
-        let error = Frames::new(1000).next(&mut &*bytes).unwrap_err();
+        let error = Frames::new(1000).next(&mut Reader(bytes)).unwrap_err();
         assert!(matches!(error, ConnectionError::Frame { length: found, most: 1000 } if found == length), "{error}");
     }
-    let negative = Frames::new(1000).next(&mut [0xff; 4].as_slice());
+    let negative = Frames::new(1000).next(&mut Reader([0xff; 4].as_slice()));
     assert!(matches!(negative, Err(ConnectionError::Frame { length: -1, .. })));
 }
 

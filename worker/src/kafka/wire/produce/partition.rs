@@ -10,8 +10,10 @@ use super::{Backoff, Identity};
 use crate::kafka::wire::batch::{self, Codec, Producer, Rows, Writer};
 use crate::records::TopicPartition;
 
-/// Batches begin with room for so many bytes, and grow.
+/// The first batch begins with room for so many bytes, and grows.
 const FIRST_ROOM: usize = 16 << 10;
+/// A batch is full when it is larger than what it should be: by a record, mostly a small one.
+const SPARE: usize = 1 << 10;
 
 /// A partition that is written to.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Partition {
     // When the first record came into it.
     since: Option<Instant>,
     queue: VecDeque<Batch>,
+    // The bytes of the last batch: the next one begins with room for as many.
+    usual: usize,
     sequence: i32,
     under_way: bool,
 }
@@ -54,6 +58,7 @@ impl Partition {
             filling: Writer::with_capacity(0),
             since: None,
             queue: VecDeque::new(),
+            usual: FIRST_ROOM,
             sequence: 0,
             under_way: false,
         }
@@ -66,7 +71,7 @@ impl Partition {
 
     pub(super) fn push(&mut self, now: Instant, rows: Rows<'_>, row: usize, timestamp: i64, most: usize) {
         if self.filling.is_empty() {
-            self.filling = Writer::with_capacity(FIRST_ROOM.min(most));
+            self.filling = Writer::with_capacity(self.usual.min(most + SPARE));
             self.since = Some(now);
         }
         self.filling.push_row(rows, row, timestamp);
@@ -79,6 +84,7 @@ impl Partition {
         let Some(since) = self.since.take() else { return };
         let writer = std::mem::replace(&mut self.filling, Writer::with_capacity(0));
         let (records, size) = (writer.len() as u64, writer.bytes());
+        self.usual = size + SPARE;
         self.queue.push_back(Batch { content: Content::Records(writer), records, size, since });
     }
 
