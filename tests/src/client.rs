@@ -217,6 +217,9 @@ impl Client {
         let mut config = self.config();
         config.set("enable.idempotence", "true").set("linger.ms", "2").set("partitioner", "murmur2_random");
         config.set("queue.buffering.max.messages", "1000000").set("message.max.bytes", "50000000");
+        // A broker that has just started may not know a topic yet. Records of a topic that was there longer than this are
+        // given up then (`rd_kafka_topic_set_notexists`, which counts microseconds in 31 bits).
+        config.set("topic.metadata.propagation.max.ms", "2000000");
         for (key, value) in settings {
             config.set(*key, *value);
         }

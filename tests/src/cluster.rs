@@ -200,6 +200,12 @@ impl Cluster {
         self.directory.path()
     }
 
+    /// The process id of the first node's broker.
+    pub fn broker_id(&self) -> Result<u32> {
+        let state = self.nodes.first().context("the cluster has no node")?.state();
+        Ok(state.process.as_ref().context("the node does not run")?.id())
+    }
+
     /// Stops a node in order: it hands its partitions over and closes its log.
     pub fn stop(&self, node: usize) -> Result<()> {
         if let Some(mut process) = self.nodes[node].state().process.take() {

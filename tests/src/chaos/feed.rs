@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 use rdkafka::producer::Producer;
 
 use super::PARTITIONS;
-use crate::client::{Client, Record};
+use crate::client::{Client, Record, Writer};
 use crate::suite::Case;
 
 /// One record in so many cannot be read.
@@ -99,18 +99,8 @@ impl Feed {
         let progress = Arc::new(Progress::default());
         let shared = Arc::clone(&progress);
         let thread = thread::spawn(move || {
-            let mut next = 0;
-            while next < records {
-                let end = next.saturating_add(shared.portion(next)).min(records);
-                for n in next..end {
-                    Client::send(&writer, &input.record(n))?;
-                }
-                next = end;
-                shared.written.store(next, Ordering::Relaxed);
-                writer.context().check()?;
-                thread::sleep(PORTION);
-            }
-            Client::flush(&writer)
+            // Told at once: who waits for its records would learn of it late, or never.
+            write(&writer, &input, &shared).inspect_err(|error| eprintln!("the input ends early: {error:#}"))
         });
         Ok(Self { records, progress, thread: Some(thread) })
     }
@@ -137,6 +127,21 @@ impl Drop for Feed {
         // Also when a fault was not survived: the thread must come to its end.
         self.progress.unlimited.store(true, Ordering::Relaxed);
     }
+}
+
+fn write(writer: &Writer, input: &Input, progress: &Progress) -> Result<()> {
+    let mut next = 0;
+    while next < input.records {
+        let end = next.saturating_add(progress.portion(next)).min(input.records);
+        for n in next..end {
+            Client::send(writer, &input.record(n))?;
+        }
+        next = end;
+        progress.written.store(next, Ordering::Relaxed);
+        writer.context().check()?;
+        thread::sleep(PORTION);
+    }
+    Client::flush(writer)
 }
 
 /// A thread that writes transactions into the input and aborts them. Its own failures do not matter.
