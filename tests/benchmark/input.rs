@@ -5,7 +5,17 @@ use millstream_tests::client::{Client, Record};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::jobs::{LINES, PARTITIONS, READINGS};
+use crate::jobs::{Compression, LINES, PARTITIONS, READINGS};
+use crate::named::Named;
+
+/// How much there is, and how it is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Records of each topic.
+    pub records: u64,
+    /// The compression of their batches.
+    pub compression: Compression,
+}
 
 const KINDS: [&str; 4] = ["Temp", "Humid", "Press", "Volt"];
 
@@ -47,14 +57,16 @@ impl Reading {
 }
 
 /// Makes both topics and fills them.
-pub fn write(client: &Client, records: u64) -> Result<()> {
-    write_topic(client, LINES, records, Reading::line)?;
-    write_topic(client, READINGS, records, Reading::json)
+pub fn write(client: &Client, input: Input) -> Result<()> {
+    write_topic(client, LINES, input, Reading::line)?;
+    write_topic(client, READINGS, input, Reading::json)
 }
 
-fn write_topic(client: &Client, topic: &str, records: u64, form: impl Fn(&Reading) -> String) -> Result<()> {
+fn write_topic(client: &Client, topic: &str, input: Input, form: impl Fn(&Reading) -> String) -> Result<()> {
+    let Input { records, compression } = input;
     client.create_topic(topic, PARTITIONS, &[])?;
-    let writer = client.writer(&[("linger.ms", "50"), ("batch.size", "262144")])?;
+    let settings = [("linger.ms", "50"), ("batch.size", "262144"), ("compression.type", compression.name())];
+    let writer = client.writer(&settings)?;
     let mut random = StdRng::seed_from_u64(88_172_645_463_325_252);
     let mut bytes = 0;
     for seq in 0..records {

@@ -1,4 +1,4 @@
-//! What is measured: jobs over two inputs, and the manifests of them.
+//! What is measured: engines at jobs over two inputs, and the manifests of those that are Millstream's.
 
 use std::fmt;
 use std::fs;
@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use millstream::kafka::KafkaClient;
 
+use crate::named::Named;
+
 /// Partitions of every topic.
 pub const PARTITIONS: i32 = 4;
 /// The input of lines.
@@ -14,46 +16,101 @@ pub const LINES: &str = "lines";
 /// The input of JSON objects.
 pub const READINGS: &str = "readings";
 
-/// What is measured: a job, and the client that reads and writes for it.
+/// Who does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// The job.
-    pub job: Job,
-    /// The client.
-    pub client: KafkaClient,
+pub enum Engine {
+    /// librdkafka alone: what the others are compared with.
+    Loop,
+    /// Batches that are moved and not looked into: the distance to the limit.
+    Untouched,
+    /// Millstream, with the client that reads and writes for it.
+    Millstream(KafkaClient),
+    /// Apache Flink's `DataStream` API.
+    Flink,
+    /// Flink SQL.
+    FlinkSql,
+    /// Kafka Streams.
+    Streams,
 }
 
-impl Subject {
-    /// The loop alone.
-    pub const LOOP: Self = Self { job: Job::Loop, client: KafkaClient::Librdkafka };
-
-    /// The loop, which is first so that each round has its own bar, and all other jobs with both clients.
-    pub fn all() -> impl Iterator<Item = Self> {
-        let jobs = Job::ALL.into_iter().filter(|job| *job != Job::Loop);
-        let both = |job| [KafkaClient::Wire, KafkaClient::Librdkafka].map(|client| Self { job, client });
-        std::iter::once(Self::LOOP).chain(jobs.flat_map(both))
+impl Engine {
+    /// Whether it is another project's, which runs with `--peers` only.
+    pub fn is_peer(self) -> bool {
+        matches!(self, Self::Flink | Self::FlinkSql | Self::Streams)
     }
 
-    /// The name in results.
-    pub fn name(self) -> String {
-        match (self.job, self.client) {
-            (Job::Loop, _) | (_, KafkaClient::Wire) => self.job.name().to_owned(),
-            (job, KafkaClient::Librdkafka) => format!("{}, librdkafka", job.name()),
+    /// Whether it has the job.
+    pub fn does(self, job: Job) -> bool {
+        match self {
+            Self::Loop | Self::Untouched => job == Job::PassThrough,
+            // Through SQL, bytes would go as they go through DataStream.
+            Self::FlinkSql => job != Job::PassThrough,
+            Self::Millstream(_) | Self::Flink | Self::Streams => true,
+        }
+    }
+
+    /// The name in tables.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Loop => "plain loop",
+            Self::Untouched => "untouched",
+            Self::Millstream(KafkaClient::Wire) => "Millstream",
+            Self::Millstream(KafkaClient::Librdkafka) => "Millstream, librdkafka",
+            Self::Flink => "Flink DataStream",
+            Self::FlinkSql => "Flink SQL",
+            Self::Streams => "Kafka Streams",
         }
     }
 }
 
+impl Named for Engine {
+    const KIND: &'static str = "engine";
+    const ALL: &'static [Self] = &[
+        Self::Loop,
+        Self::Untouched,
+        Self::Millstream(KafkaClient::Wire),
+        Self::Millstream(KafkaClient::Librdkafka),
+        Self::Flink,
+        Self::FlinkSql,
+        Self::Streams,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Loop => "plain-loop",
+            Self::Untouched => "untouched",
+            Self::Millstream(KafkaClient::Wire) => "millstream",
+            Self::Millstream(KafkaClient::Librdkafka) => "millstream-librdkafka",
+            Self::Flink => "flink",
+            Self::FlinkSql => "flink-sql",
+            Self::Streams => "streams",
+        }
+    }
+}
+
+/// What is measured: an engine at a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The engine.
+    pub engine: Engine,
+    /// The job.
+    pub job: Job,
+}
+
+impl Subject {
+    /// The loop, which has one job.
+    pub const LOOP: Self = Self { engine: Engine::Loop, job: Job::PassThrough };
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name())
+        write!(f, "{}-{}", self.engine.name(), self.job.name())
     }
 }
 
 /// A job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// librdkafka alone: what the others are compared with.
-    Loop,
     /// Values go through as they are.
     PassThrough,
     /// `upper(value)` of a text.
@@ -64,18 +121,27 @@ pub enum Job {
     Json,
 }
 
-impl Job {
-    /// All jobs.
-    pub const ALL: [Self; 5] = [Self::Loop, Self::PassThrough, Self::UpperCase, Self::CsvField, Self::Json];
+impl Named for Job {
+    const KIND: &'static str = "job";
+    const ALL: &'static [Self] = &[Self::PassThrough, Self::UpperCase, Self::CsvField, Self::Json];
 
-    /// The name in results.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
-            Self::Loop => "plain loop",
             Self::PassThrough => "pass-through",
             Self::UpperCase => "upper-case",
+            Self::CsvField => "csv-field",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Job {
+    /// The name in tables.
+    pub fn title(self) -> &'static str {
+        match self {
             Self::CsvField => "CSV field",
             Self::Json => "JSON",
+            Self::PassThrough | Self::UpperCase => self.name(),
         }
     }
 
@@ -84,21 +150,10 @@ impl Job {
         if self == Self::Json { READINGS } else { LINES }
     }
 
-    /// How many times the loop's CPU it may cost.
-    pub fn goal(self) -> Option<f64> {
-        match self {
-            Self::PassThrough | Self::UpperCase => Some(1.25),
-            Self::Json => Some(2.0),
-            Self::Loop | Self::CsvField => None,
-        }
-    }
-
     /// Format of the source, and everything between source and sink, for the manifest.
     fn chain(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Loop | Self::PassThrough => {
-                ("{type: Raw, raw: {binary: true}}", "", "{type: Raw, raw: {binary: true}}")
-            }
+            Self::PassThrough => ("{type: Raw, raw: {binary: true}}", "", "{type: Raw, raw: {binary: true}}"),
             Self::UpperCase => ("{type: Raw}", UPPER, "{type: Raw}"),
             Self::CsvField => (CSV, FIELD, "{type: Raw}"),
             Self::Json => (JSON, HOT, "{type: Json}"),
@@ -142,25 +197,63 @@ const HOT: &str = "
     - name: converted
       set: [{column: fahrenheit, expression: value * 1.8 + 32}]";
 
+/// How record batches are compressed, in the input as in the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// By lz4.
+    Lz4,
+}
+
+impl Named for Compression {
+    const KIND: &'static str = "compression";
+    const ALL: &'static [Self] = &[Self::None, Self::Lz4];
+
+    /// As Kafka's clients name it, too.
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
+        }
+    }
+}
+
+/// What is promised about output, in the manifest's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// In transactions.
+    ExactlyOnce,
+    /// Without.
+    AtLeastOnce,
+}
+
 /// A pipeline to run.
 #[derive(Clone, Debug)]
 pub struct Pipeline<'a> {
     /// Names it and its topics in Kafka.
     pub name: &'a str,
-    /// What it does, and by which client.
-    pub subject: Subject,
+    /// What it does.
+    pub job: Job,
+    /// The client that reads and writes for it.
+    pub client: KafkaClient,
     /// The brokers.
     pub bootstrap: &'a str,
     /// The topic it reads.
     pub input: &'a str,
     /// The topic it writes.
     pub output: &'a str,
+    /// The compression of what it writes.
+    pub compression: Compression,
     /// `Streaming` or `Batch`.
     pub mode: &'a str,
     /// The number of shards.
     pub shards: u32,
     /// The checkpoint's interval.
     pub checkpoint: &'a str,
+    /// What is promised.
+    pub delivery: Delivery,
 }
 
 impl Pipeline<'_> {
@@ -172,9 +265,9 @@ impl Pipeline<'_> {
     }
 
     fn manifest(&self) -> String {
-        let Self { name, bootstrap, input, output, mode, shards, checkpoint, .. } = self;
-        let (source, transforms, sink) = self.subject.job.chain();
-        let client = self.subject.client;
+        let Self { name, job, client, bootstrap, input, output, compression, mode, shards, checkpoint, delivery } =
+            self;
+        let (source, transforms, sink) = job.chain();
         format!(
             "apiVersion: millstream.dev/v1alpha1
 kind: Pipeline
@@ -188,9 +281,10 @@ spec:
       format: {source}{transforms}
   sinks:
     - name: out
-      kafka: {{topic: {output}}}
+      kafka: {{topic: {output}, compression: {compression:?}}}
       format: {sink}
   checkpoint: {{interval: {checkpoint}}}
+  delivery: {delivery:?}
   mode: {mode}
   shards: {shards}
 "

@@ -1,9 +1,9 @@
 //! The bar of the benchmark: what librdkafka alone costs.
 //!
-//! `plain-loop BOOTSTRAP INPUT OUTPUT` reads a topic from its beginning to its end, and writes every record to another
-//! one, exactly once, with a checkpoint a second: one thread, one consumer, one transactional producer, batch calls,
-//! nothing looked at. The settings that decide what a record costs are Millstream's own, so that the difference between
-//! the two programs is what Millstream adds.
+//! `plain-loop BOOTSTRAP INPUT OUTPUT COMPRESSION` reads a topic from its beginning to its end, and writes every record
+//! to another one, exactly once, with a checkpoint a second: one thread, one consumer, one transactional producer, batch
+//! calls, nothing looked at. The settings that decide what a record costs are Millstream's own, so that the difference
+//! between the two programs is what Millstream adds.
 //!
 //! Setting up, transactions and offsets go through the safe wrapper; only the two calls on the path of records go to
 //! librdkafka directly, because the wrapper has no batch consume and allocates for every record.
@@ -27,11 +27,11 @@ const BATCH: usize = 8192;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [bootstrap, input, output] = arguments.as_slice() else {
-        bail!("usage: plain-loop BOOTSTRAP INPUT OUTPUT");
+    let [bootstrap, input, output, compression] = arguments.as_slice() else {
+        bail!("usage: plain-loop BOOTSTRAP INPUT OUTPUT COMPRESSION");
     };
     let consumer = consumer(bootstrap, input, output)?;
-    let producer = producer(bootstrap, output)?;
+    let producer = producer(bootstrap, output, compression)?;
     let mut batch = Batch::new(&consumer);
     let topic = Topic::new(&producer, output)?;
     let (mut ends, mut open, mut last) = (consumer.assignment()?.count(), false, Instant::now());
@@ -83,7 +83,7 @@ fn consumer(bootstrap: &str, input: &str, group: &str) -> Result<BaseConsumer> {
 }
 
 /// Settings as in Millstream's transactional producer.
-fn producer(bootstrap: &str, id: &str) -> Result<BaseProducer> {
+fn producer(bootstrap: &str, id: &str, compression: &str) -> Result<BaseProducer> {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("transactional.id", id)
@@ -95,6 +95,7 @@ fn producer(bootstrap: &str, id: &str) -> Result<BaseProducer> {
         .set("batch.size", "1000000")
         .set("linger.ms", "50")
         .set("retry.backoff.ms", "20")
+        .set("compression.type", compression)
         .create()?;
     producer.init_transactions(TIMEOUT)?;
     Ok(producer)

@@ -10,7 +10,7 @@ use millstream_tests::cluster::{Cluster, Settings};
 use millstream_tests::pipeline::{GUARD, Millstream, Run};
 use millstream_tests::wait;
 
-use crate::jobs::{Job, LINES, PARTITIONS, Pipeline, Subject};
+use crate::jobs::{Compression, Delivery, Job, LINES, PARTITIONS, Pipeline};
 use crate::measure::{Ends, Process, connections};
 use crate::results::median;
 
@@ -52,7 +52,7 @@ fn starts(cluster: &Cluster, checkpoint: &str) -> Result<()> {
     for start in 0..=STARTS {
         let output = format!("start-{checkpoint}-{start}");
         client.create_topic(&output, PARTITIONS, &[])?;
-        let ends = Ends::new(&bootstrap, &output)?;
+        let ends = Ends::new(&bootstrap, &output, PARTITIONS)?;
         ensure!(!ends.has_committed()?, "the output is not empty");
         let began = Instant::now();
         let mut program = upper_case(cluster, &output, LINES, 1, checkpoint)?;
@@ -103,13 +103,16 @@ fn idle(cluster: &Cluster, shards: u32) -> Result<()> {
 fn upper_case(cluster: &Cluster, output: &str, input: &str, shards: u32, checkpoint: &str) -> Result<Millstream> {
     let pipeline = Pipeline {
         name: output,
-        subject: Subject { job: Job::UpperCase, client: KafkaClient::Wire },
+        job: Job::UpperCase,
+        client: KafkaClient::Wire,
         bootstrap: &cluster.bootstrap(),
         input,
         output,
+        compression: Compression::None,
         mode: "Streaming",
         shards,
         checkpoint,
+        delivery: Delivery::ExactlyOnce,
     };
     let manifest = pipeline.write(cluster.directory())?;
     Run::new(&manifest, cluster.directory().join(format!("{output}.log"))).start()
