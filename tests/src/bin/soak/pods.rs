@@ -138,14 +138,14 @@ fn chosen(arguments: &Arguments, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// All faults first, then those that have concerned too few shards so far, in turns until it is a round.
+/// All faults first, then those that have concerned too few shards so far. Each once a round: a shard whose worker's
+/// process ends again and again within minutes is suspected of it and quarantined, which no fault here is about.
 fn next_round(rounds: &[Round], samples: usize) -> Vec<Fault> {
     let lacks = |fault: &Fault| Row::of(rounds, fault.name).samples(fault.moves) < samples;
     // Each number of replicas begins where the one before ended, and the last one leaves as many as the others need.
     let scales = |fault: &Fault| fault.name.starts_with("replicas");
     let scaling = FAULTS.iter().any(|fault| scales(fault) && lacks(fault));
-    let those: Vec<Fault> = FAULTS.iter().filter(|it| if scales(it) { scaling } else { lacks(it) }).copied().collect();
-    those.repeat((FAULTS.len() / those.len().max(1)).max(1))
+    FAULTS.iter().filter(|it| if scales(it) { scaling } else { lacks(it) }).copied().collect()
 }
 
 fn installed() -> Result<Site> {
@@ -226,12 +226,8 @@ mod tests {
             let each: Vec<_> = all.iter().map(|name| (*name, if *name == lacking { 4 } else { 5 })).collect();
             names(next_round(&[round(&each)], 5))
         };
-        assert_eq!(but("a changed spec"), vec!["a changed spec"; all.len()]);
-        let scaling = but("replicas 2 to 3");
-        assert_eq!(scaling.len(), all.len());
-        assert_eq!(
-            scaling[..5],
-            ["replicas 3 to 1", "replicas 1 to 4", "replicas 4 to 2", "replicas 2 to 3", "replicas 3 to 1"]
-        );
+        assert_eq!(but("a changed spec"), ["a changed spec"]);
+        let scaling = ["replicas 3 to 1", "replicas 1 to 4", "replicas 4 to 2", "replicas 2 to 3"];
+        assert_eq!(but("replicas 2 to 3"), scaling);
     }
 }
