@@ -1,6 +1,7 @@
 //! What a pipeline costs, and how late its output is, while little comes in: then what a record costs counts less than
 //! what a checkpoint does.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -81,6 +82,7 @@ impl Case {
         let ends = Ends::new(&cluster.bootstrap(), &output, self.partitions)?;
         let mut program = self.start(cluster, &input, &output)?;
         let reader = client.follow(&output)?;
+        at_end(&reader, self.partitions)?;
         self.feed(&client, &input, &reader, WARM)?;
         let (before, began) = (Account::take(&program, cluster, &ends)?, Instant::now());
         let latencies = self.feed(&client, &input, &reader, LONG)?;
@@ -141,11 +143,26 @@ impl Case {
             thread::sleep(due.saturating_sub(began.elapsed()));
             let value =
                 format!("{:019} the quick brown fox jumps over the lazy dog again and again", now().as_micros());
-            // Keys spread over all partitions of the output, from every shard.
-            Client::send(&writer, &Record::new(input, value).key(format!("key-{seq}")))?;
+            // Each shard's keys spread over all partitions of the output.
+            let partition = (seq % self.partitions as u64) as i32;
+            Client::send(&writer, &Record::new(input, value).key(format!("key-{seq}")).to(partition))?;
         }
         Client::flush(&writer)
     }
+}
+
+/// Waits until the reader stands at the end of each partition, so that it misses nothing from now on.
+fn at_end(reader: &BaseConsumer, partitions: i32) -> Result<()> {
+    let (mut there, began) = (BTreeSet::new(), Instant::now());
+    while there.len() < partitions as usize {
+        ensure!(began.elapsed() < GUARD, "only {} partitions of the output are read to their ends", there.len());
+        match reader.poll(Duration::from_secs(1)) {
+            Some(Err(rdkafka::error::KafkaError::PartitionEOF(partition))) => _ = there.insert(partition),
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(_)) | None => {}
+        }
+    }
+    Ok(())
 }
 
 /// Reads records, and says how old each was.

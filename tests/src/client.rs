@@ -298,11 +298,12 @@ impl Client {
         Ok(reader.records)
     }
 
-    /// A consumer of what will be committed to a topic from now on, for as long as one likes.
+    /// A consumer of what will be committed to a topic from now on, for as long as one likes. An end of a partition is an
+    /// error of its polls, `PartitionEOF`; the first one says that it stands there.
     pub fn follow(&self, topic: &str) -> Result<BaseConsumer> {
         let partitions = self.partitions(topic)?;
         ensure!(partitions > 0, "there is no topic {topic}");
-        let consumer = looking(self.config()).create()?;
+        let consumer = looking(self.config()).set("enable.partition.eof", "true").create()?;
         assign_all(&consumer, topic, partitions, Offset::End)?;
         Ok(consumer)
     }
