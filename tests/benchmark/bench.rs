@@ -10,18 +10,18 @@ use anyhow::{Context, Result, ensure};
 use millstream::kafka::KafkaClient;
 use millstream_tests::client::Client;
 use millstream_tests::cluster::{Cluster, Settings};
-use millstream_tests::pipeline::{DONE, Run as Program};
 use millstream_tests::process::Process;
 
 use crate::input::{self, Input};
-use crate::jobs::{Delivery, Engine, Job, PARTITIONS, Pipeline, Subject};
+use crate::jobs::{Engine, Job, PARTITIONS, Subject};
 use crate::measure::{self, Cost, Ends};
 use crate::named::Named;
 use crate::peers::{Peers, Task};
+use crate::pipeline::{Delivery, Pipeline};
 use crate::results::{Circumstances, Run};
 
 /// Outputs leave the disk at once, and not after a minute, in which others come.
-const OUTPUT: [(&str, &str); 1] = [("file.delete.delay.ms", "1000")];
+pub const OUTPUT: [(&str, &str); 1] = [("file.delete.delay.ms", "1000")];
 /// Guards the end of a process that has ended already.
 const END: Duration = Duration::from_secs(10);
 
@@ -98,12 +98,9 @@ impl Bench {
     }
 
     fn run_millstream(&self, job: Job, client: KafkaClient, output: &str) -> Result<Cost> {
-        let ends = self.ends(output)?;
         let pipeline = Pipeline {
-            name: output,
             job,
             client,
-            bootstrap: &self.cluster.bootstrap(),
             input: job.input(),
             output,
             compression: self.input.compression,
@@ -112,12 +109,7 @@ impl Bench {
             checkpoint: "1s",
             delivery: Delivery::ExactlyOnce,
         };
-        let manifest = pipeline.write(self.cluster.directory())?;
-        let mut program = Program::new(&manifest, self.log(output)).start()?;
-        let cost = measure::follow(program.id(), &ends).with_context(|| program.output())?;
-        let code = program.wait(END)?;
-        ensure!(code == DONE, "exit code {code}: {}", program.output());
-        Ok(cost)
+        pipeline.run(&self.cluster, &self.ends(output)?)
     }
 
     fn ends(&self, output: &str) -> Result<Ends> {

@@ -1,10 +1,7 @@
-//! What is measured: engines at jobs over two inputs, and the manifests of those that are Millstream's.
+//! What is measured: engines at jobs over two inputs.
 
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
 
-use anyhow::Result;
 use millstream::kafka::KafkaClient;
 
 use crate::named::Named;
@@ -151,7 +148,7 @@ impl Job {
     }
 
     /// Format of the source, and everything between source and sink, for the manifest.
-    fn chain(self) -> (&'static str, &'static str, &'static str) {
+    pub fn chain(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::PassThrough => ("{type: Raw, raw: {binary: true}}", "", "{type: Raw, raw: {binary: true}}"),
             Self::UpperCase => ("{type: Raw}", UPPER, "{type: Raw}"),
@@ -217,77 +214,5 @@ impl Named for Compression {
             Self::None => "none",
             Self::Lz4 => "lz4",
         }
-    }
-}
-
-/// What is promised about output, in the manifest's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// In transactions.
-    ExactlyOnce,
-    /// Without.
-    AtLeastOnce,
-}
-
-/// A pipeline to run.
-#[derive(Clone, Debug)]
-pub struct Pipeline<'a> {
-    /// Names it and its topics in Kafka.
-    pub name: &'a str,
-    /// What it does.
-    pub job: Job,
-    /// The client that reads and writes for it.
-    pub client: KafkaClient,
-    /// The brokers.
-    pub bootstrap: &'a str,
-    /// The topic it reads.
-    pub input: &'a str,
-    /// The topic it writes.
-    pub output: &'a str,
-    /// The compression of what it writes.
-    pub compression: Compression,
-    /// `Streaming` or `Batch`.
-    pub mode: &'a str,
-    /// The number of shards.
-    pub shards: u32,
-    /// The checkpoint's interval.
-    pub checkpoint: &'a str,
-    /// What is promised.
-    pub delivery: Delivery,
-}
-
-impl Pipeline<'_> {
-    /// Writes the manifest into a directory.
-    pub fn write(&self, directory: &Path) -> Result<PathBuf> {
-        let path = directory.join(format!("{}.yaml", self.name));
-        fs::write(&path, self.manifest())?;
-        Ok(path)
-    }
-
-    fn manifest(&self) -> String {
-        let Self { name, job, client, bootstrap, input, output, compression, mode, shards, checkpoint, delivery } =
-            self;
-        let (source, transforms, sink) = job.chain();
-        format!(
-            "apiVersion: millstream.dev/v1alpha1
-kind: Pipeline
-metadata: {{name: {name}}}
-spec:
-  connections:
-    - kafka: {{bootstrapServers: \"{bootstrap}\", client: {client:?}}}
-  sources:
-    - name: in
-      kafka: {{topics: [{input}], startFrom: {{position: Earliest}}}}
-      format: {source}{transforms}
-  sinks:
-    - name: out
-      kafka: {{topic: {output}, compression: {compression:?}}}
-      format: {sink}
-  checkpoint: {{interval: {checkpoint}}}
-  delivery: {delivery:?}
-  mode: {mode}
-  shards: {shards}
-"
-        )
     }
 }

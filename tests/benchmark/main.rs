@@ -13,8 +13,9 @@ mod jobs;
 mod measure;
 mod named;
 mod peers;
+mod pipeline;
 mod plan;
-mod rate;
+mod rates;
 mod results;
 mod scale;
 mod sweep;
@@ -99,7 +100,7 @@ fn main() -> Result<()> {
     match arguments.what {
         What::Jobs => jobs_and_tables(&arguments),
         What::Scale => scale::run(arguments.shards, arguments.starts),
-        What::Rates => rate::run(),
+        What::Rates => rates::run(),
         What::Sweep => sweep::run(arguments.input().records, arguments.rounds()),
     }
 }

@@ -7,11 +7,12 @@ use anyhow::{Context, Result, ensure};
 use millstream::kafka::KafkaClient;
 use millstream_tests::client::{Client, Record};
 use millstream_tests::cluster::{Cluster, Settings};
-use millstream_tests::pipeline::{GUARD, Millstream, Run};
+use millstream_tests::pipeline::{GUARD, Millstream};
 use millstream_tests::wait;
 
-use crate::jobs::{Compression, Delivery, Job, LINES, PARTITIONS, Pipeline};
+use crate::jobs::{Compression, Job, LINES, PARTITIONS};
 use crate::measure::{Ends, Process, connections};
+use crate::pipeline::{Delivery, Pipeline};
 use crate::results::median;
 
 /// Starts of a pipeline.
@@ -102,10 +103,8 @@ fn idle(cluster: &Cluster, shards: u32) -> Result<()> {
 
 fn upper_case(cluster: &Cluster, output: &str, input: &str, shards: u32, checkpoint: &str) -> Result<Millstream> {
     let pipeline = Pipeline {
-        name: output,
         job: Job::UpperCase,
         client: KafkaClient::Wire,
-        bootstrap: &cluster.bootstrap(),
         input,
         output,
         compression: Compression::None,
@@ -114,6 +113,5 @@ fn upper_case(cluster: &Cluster, output: &str, input: &str, shards: u32, checkpo
         checkpoint,
         delivery: Delivery::ExactlyOnce,
     };
-    let manifest = pipeline.write(cluster.directory())?;
-    Run::new(&manifest, cluster.directory().join(format!("{output}.log"))).start()
+    pipeline.start(cluster)
 }

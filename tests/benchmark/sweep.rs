@@ -1,21 +1,31 @@
 //! What decides the cost of a record: its size, partitions, shards, what is promised. One thing is varied at a time.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use millstream::kafka::KafkaClient;
 use millstream_tests::client::{Client, Record};
 use millstream_tests::cluster::{Cluster, Settings};
-use millstream_tests::pipeline::{DONE, Run};
 
-use crate::jobs::{Compression, Delivery, Job, Pipeline};
+use crate::bench::OUTPUT;
+use crate::jobs::{Compression, Job};
 use crate::measure::{self, Cost, Ends};
+use crate::pipeline::{Delivery, Pipeline};
 use crate::results::median;
+use crate::table::line;
 
-/// Guards the end of a process that has ended already.
-const END: Duration = Duration::from_secs(10);
 /// The bytes of an input whose records are not small.
 const BYTES: u64 = 2 << 30;
+
+const TITLES: [&str; 9] = [
+    "bytes",
+    "partitions",
+    "shards",
+    "delivery",
+    "CPU s per million",
+    "per GiB",
+    "× first row",
+    "records/s",
+    "peak RSS, MiB",
+];
 
 /// What is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +57,7 @@ const CASES: [Case; 10] = [
 /// Measures all cases on one broker, and prints a table of medians. `records` are those of the small size.
 pub fn run(records: u64, rounds: u32) -> Result<()> {
     let cluster = Cluster::start(&Settings::new())?;
-    println!(
-        "| bytes | partitions | shards | delivery | CPU s per million | per GiB | × first row | records/s | peak RSS, MiB |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
-    );
+    println!("{}\n{}", line(TITLES), line(["---"; TITLES.len()]));
     let (mut input, mut base) = (None, None);
     for case in CASES {
         if input != Some((case.size, case.partitions)) {
@@ -91,13 +98,11 @@ impl Case {
         let (bootstrap, input) = (cluster.bootstrap(), self.input());
         let client = Client::new(&bootstrap)?;
         let output = format!("{input}-{}-{:?}-{round}", self.shards, self.delivery).to_lowercase();
-        client.create_topic(&output, self.partitions, &[])?;
+        client.create_topic(&output, self.partitions, &OUTPUT)?;
         let ends = Ends::new(&bootstrap, &output, self.partitions)?;
         let pipeline = Pipeline {
-            name: &output,
             job: Job::PassThrough,
             client: KafkaClient::Wire,
-            bootstrap: &bootstrap,
             input: &input,
             output: &output,
             compression: Compression::None,
@@ -106,13 +111,10 @@ impl Case {
             checkpoint: "1s",
             delivery: self.delivery,
         };
-        let manifest = pipeline.write(cluster.directory())?;
-        let mut program = Run::new(&manifest, cluster.directory().join(format!("{output}.log"))).start()?;
-        let cost = measure::follow(program.id(), &ends)?;
-        let code = program.wait(END)?;
-        ensure!(code == DONE, "exit code {code}: {}", program.output());
+        let cost = pipeline.run(cluster, &ends)?;
         let count = measure::count(&bootstrap, &output, self.partitions)?;
-        ensure!(count == self.records(small), "{count} records in the output");
+        let expected = self.records(small);
+        ensure!(count == expected, "{count} records in the output, not {expected}");
         client.delete_topic(&output)?;
         Ok(cost)
     }
@@ -125,11 +127,16 @@ impl Case {
         let base = *base.get_or_insert(million);
         let gibibyte = cpu / ((records * self.size) as f64 / f64::from(1 << 30));
         let Self { size, partitions, shards, delivery } = self;
-        format!(
-            "| {size} | {partitions} | {shards} | {delivery:?} | {million:.2} | {gibibyte:.2} | {:.2} | {:.0} | {} |",
-            million / base,
-            records as f64 / wall,
-            rss >> 20
-        )
+        line([
+            size.to_string(),
+            partitions.to_string(),
+            shards.to_string(),
+            format!("{delivery:?}"),
+            format!("{million:.2}"),
+            format!("{gibibyte:.2}"),
+            format!("{:.2}", million / base),
+            format!("{:.0}", records as f64 / wall),
+            (rss >> 20).to_string(),
+        ])
     }
 }

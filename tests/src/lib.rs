@@ -24,6 +24,7 @@ pub mod placeholders;
 pub mod ports;
 pub mod process;
 pub mod site;
+pub mod sockets;
 pub mod suite;
 pub mod tls;
 pub mod wait;

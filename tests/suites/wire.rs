@@ -4,7 +4,7 @@
 //! `both_clients_read_the_same` writes random batches of all kinds; its seed is printed, and `MILLSTREAM_SEED` sets it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use millstream::metrics::Metrics;
 use millstream::records::{SourceBatch, TopicPartition};
 use millstream_tests::client::{Client, Record};
 use millstream_tests::cluster::{Cluster, Settings};
-use millstream_tests::installation::{Version, run};
+use millstream_tests::installation::Version;
+use millstream_tests::sockets;
 use millstream_tests::suite::{Case, Suite, seed};
 use millstream_tests::writing::{self, Epochs, PARTITIONS, config, random_record};
 use rand::rngs::StdRng;
@@ -355,14 +356,7 @@ fn received(case: &Case<'_>) -> Result<Vec<u64>> {
     let each = case.cluster.bootstrap();
     let each = each.split(',').map(|address| {
         let (_, port) = address.rsplit_once(':').context("an address without a port")?;
-        let mut sockets = Command::new("ss");
-        sockets.args(["-tinpHO", "dport", "=", &format!(":{port}")]);
-        let (told, done) = run(sockets, "")?;
-        ensure!(done, "ss cannot tell: {told}");
-        let own = format!("pid={},", std::process::id());
-        let words = told.lines().filter(|line| line.contains(&own)).flat_map(str::split_whitespace);
-        let bytes = words.filter_map(|word| word.strip_prefix("bytes_received:")?.parse::<u64>().ok());
-        Ok(bytes.sum())
+        sockets::sum(std::process::id(), "bytes_received", &["dport", "=", &format!(":{port}")])
     });
     each.collect()
 }

@@ -87,6 +87,7 @@ struct Member<'a> {
 /// A column with what was found out about it for the whole batch.
 struct JsonColumn<'a> {
     view: View<'a>,
+    /// Some value is null.
     nulls: bool,
     /// No text of the column has to be escaped.
     plain: bool,
@@ -162,7 +163,12 @@ impl<'a> JsonColumn<'a> {
                 write_integer(numbers.value(row), out);
                 Ok(())
             }
-            (View::Double(numbers), _) if write_float(numbers.value(row), out) => Ok(()),
+            (View::Double(numbers), _) => {
+                if write_float(numbers.value(row), out) {
+                    return Ok(());
+                }
+                self.write_scalar(row, style, out)
+            }
             (View::List(list, _), Parts::Item(item)) => {
                 let (start, end) = (list.value_offsets()[row], list.value_offsets()[row + 1]);
                 item.write_items(start as usize..end as usize, style, out)

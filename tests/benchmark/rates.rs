@@ -2,7 +2,6 @@
 //! what a checkpoint does.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,12 +9,16 @@ use anyhow::{Context, Result, ensure};
 use millstream::kafka::KafkaClient;
 use millstream_tests::client::{Client, Record};
 use millstream_tests::cluster::{Cluster, Settings};
-use millstream_tests::pipeline::{Millstream, Run};
+use millstream_tests::outage::pauses::percentile;
+use millstream_tests::pipeline::Millstream;
+use millstream_tests::sockets;
 use rdkafka::Message;
 use rdkafka::consumer::BaseConsumer;
 
-use crate::jobs::{Compression, Delivery, Job, Pipeline};
+use crate::jobs::{Compression, Job};
 use crate::measure::{Ends, Process};
+use crate::pipeline::{Delivery, Pipeline};
+use crate::table::{line, number};
 
 /// How long a case is looked at.
 const LONG: Duration = Duration::from_secs(30);
@@ -23,6 +26,23 @@ const LONG: Duration = Duration::from_secs(30);
 const WARM: Duration = Duration::from_secs(5);
 /// Guards the end of the output.
 const GUARD: Duration = Duration::from_mins(1);
+
+const TITLES: [&str; 14] = [
+    "shards",
+    "partitions in, out",
+    "records/s",
+    "delivery",
+    "checkpoint",
+    "latency p50, ms",
+    "p99",
+    "highest",
+    "millicores",
+    "broker's",
+    "RSS, MiB",
+    "threads",
+    "markers/s",
+    "segments sent/s",
+];
 
 /// A pipeline and what comes in.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +69,7 @@ const CASES: [Case; 7] = [
 /// Measures all cases on one broker, and prints a table.
 pub fn run() -> Result<()> {
     let cluster = Cluster::start(&Settings::new())?;
-    println!(
-        "| shards | partitions in, out | records/s | delivery | checkpoint | latency p50, ms | p99 | highest | millicores | broker's | RSS, MiB | threads | markers/s | segments sent/s |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
-    );
+    println!("{}\n{}", line(TITLES), line(["---"; TITLES.len()]));
     for (number, case) in CASES.iter().enumerate() {
         let seen = case.measure(&cluster, number).with_context(|| format!("{case:?}"))?;
         println!("{}", seen.row(case));
@@ -63,7 +80,7 @@ pub fn run() -> Result<()> {
 /// What was seen of a case.
 #[derive(Clone, Debug)]
 struct Seen {
-    /// From before a record is handed to the producer until it is read from the output, ascending.
+    /// From before a record is handed to the producer until it is read from the output.
     latencies: Vec<Duration>,
     /// Thousandths of a processor.
     millicores: f64,
@@ -102,10 +119,8 @@ impl Case {
 
     fn start(&self, cluster: &Cluster, input: &str, output: &str) -> Result<Millstream> {
         let pipeline = Pipeline {
-            name: output,
             job: Job::UpperCase,
             client: KafkaClient::Wire,
-            bootstrap: &cluster.bootstrap(),
             input,
             output,
             compression: Compression::None,
@@ -114,8 +129,7 @@ impl Case {
             checkpoint: self.checkpoint,
             delivery: self.delivery,
         };
-        let manifest = pipeline.write(cluster.directory())?;
-        let mut program = Run::new(&manifest, cluster.directory().join(format!("{output}.log"))).start()?;
+        let mut program = pipeline.start(cluster)?;
         program.wait_ready()?;
         Ok(program)
     }
@@ -180,7 +194,6 @@ fn latencies(reader: &BaseConsumer, records: usize, guard: Duration) -> Result<V
             Some(Err(error)) => return Err(error.into()),
         }
     }
-    found.sort_unstable();
     Ok(found)
 }
 
@@ -193,6 +206,7 @@ struct Account {
     process: Process,
     broker: Duration,
     written: i64,
+    /// Segments with data that were sent: about as many as requests while these are small.
     segments: u64,
 }
 
@@ -202,60 +216,34 @@ impl Account {
             process: Process::read(program.id())?,
             broker: Process::read(cluster.broker_id()?)?.cpu,
             written: ends.written()?,
-            segments: segments_sent(program.id())?,
+            segments: sockets::sum(program.id(), "data_segs_out", &[])?,
         })
     }
 }
 
-/// Segments with data that a process has sent over its open connections: about as many as its requests while these are
-/// small.
-fn segments_sent(id: u32) -> Result<u64> {
-    let output = Command::new("ss").args(["-tinpHO"]).output().context("`ss` (iproute2) counts segments")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(of_process(&text, id).filter_map(|line| number(line, "data_segs_out:")).sum())
-}
-
-fn of_process(text: &str, id: u32) -> impl Iterator<Item = &str> {
-    let mark = format!("pid={id},");
-    text.lines().filter(move |line| line.contains(&mark))
-}
-
-fn number(line: &str, name: &str) -> Option<u64> {
-    line.split_whitespace().find_map(|word| word.strip_prefix(name))?.parse().ok()
-}
-
 impl Seen {
     fn row(&self, case: &Case) -> String {
-        let latency = |share: f64| match self.latencies.as_slice() {
-            [] => "–".to_owned(),
-            all => format!("{:.0}", all[((all.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0),
+        let latency = |share| {
+            let found = (!self.latencies.is_empty()).then(|| percentile(&self.latencies, share));
+            number(found.map(|latency| latency.as_secs_f64() * 1000.0), 0)
         };
         let Case { shards, partitions, rate, delivery, checkpoint } = case;
-        format!(
-            "| {shards} | {partitions}, {partitions} | {rate} | {delivery:?} | {checkpoint} | {} | {} | {} | {:.0} | {:.0} | {} | {} | {:.0} | {:.0} |",
+        let whole = |value| number(Some(value), 0);
+        line([
+            shards.to_string(),
+            format!("{partitions}, {partitions}"),
+            rate.to_string(),
+            format!("{delivery:?}"),
+            (*checkpoint).to_owned(),
             latency(0.5),
             latency(0.99),
             latency(1.0),
-            self.millicores,
-            self.broker,
-            self.process.rss >> 20,
-            self.process.threads,
-            self.markers,
-            self.segments
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn segments_are_those_of_the_process() {
-        let text = "ESTAB 0 0 127.0.0.1:1 127.0.0.1:2 users:((\"m\",pid=12,fd=3)) cubic data_segs_out:5 data_segs_in:7\n\
-                    ESTAB 0 0 127.0.0.1:1 127.0.0.1:2 users:((\"m\",pid=121,fd=3)) cubic data_segs_out:9\n\
-                    ESTAB 0 0 127.0.0.1:1 127.0.0.1:2 users:((\"m\",pid=12,fd=4)) cubic\n";
-        let sent: u64 = of_process(text, 12).filter_map(|line| number(line, "data_segs_out:")).sum();
-        assert_eq!(sent, 5);
+            whole(self.millicores),
+            whole(self.broker),
+            (self.process.rss >> 20).to_string(),
+            self.process.threads.to_string(),
+            whole(self.markers),
+            whole(self.segments),
+        ])
     }
 }
