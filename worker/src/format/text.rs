@@ -42,8 +42,9 @@ impl<'a> Texts<'a> {
 }
 
 /// The bytes of all values together, which may be a part of a larger buffer.
-pub(super) fn byte_len(values: &BinaryArray) -> usize {
-    (values.value_offsets()[values.len()] - values.value_offsets()[0]) as usize
+pub(super) fn bytes_of(values: &BinaryArray) -> &[u8] {
+    let (start, end) = (values.value_offsets()[0], values.value_offsets()[values.len()]);
+    &values.value_data()[start as usize..end as usize]
 }
 
 /// Offsets that begin at 0.

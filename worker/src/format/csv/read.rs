@@ -1,7 +1,8 @@
 //! Reading CSV.
 //!
-//! Most records have no quotes: one search finds out, and another splits at the delimiters, without looking at single
-//! bytes. Only records with quotes are walked field by field.
+//! Most records have no quotes: one search finds out, for a whole batch if none of its records has any. They are split at
+//! the delimiters up to the last field that is in use; behind it, delimiters are only counted. Records with quotes are
+//! walked field by field.
 
 use std::borrow::Cow;
 
@@ -13,7 +14,7 @@ use super::super::column::{self, Column};
 use super::super::json;
 use super::super::number::Why;
 use super::super::problem::{Checked, Problem};
-use super::super::text::{Texts, byte_len, cut};
+use super::super::text::{Texts, bytes_of, cut};
 use super::super::{CsvSettings, Decoded, FormatError, all_bad, without_bad};
 use crate::records::Reason;
 
@@ -25,6 +26,8 @@ pub(in super::super) struct CsvDecoder {
     fields: Vec<FieldRef>,
     /// By the place of a field in the record: the column it belongs to, if that is in use.
     columns: Vec<Option<usize>>,
+    /// The fields up to the last one in use.
+    used: usize,
 }
 
 impl CsvDecoder {
@@ -35,7 +38,7 @@ impl CsvDecoder {
     ) -> Result<Self, FormatError> {
         schema.fields().iter().try_for_each(|field| super::check(field))?;
         let used = |place: usize| projection.iter().position(|used| *used == place);
-        let columns = match &settings.header {
+        let columns: Vec<_> = match &settings.header {
             None => (0..schema.fields().len()).map(used).collect(),
             Some(header) => {
                 check_header(header, schema)?;
@@ -43,23 +46,25 @@ impl CsvDecoder {
             }
         };
         let fields = projection.iter().map(|place| FieldRef::clone(&schema.fields()[*place])).collect();
-        Ok(Self { settings: settings.clone(), fields, columns })
+        let used = columns.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        Ok(Self { settings: settings.clone(), fields, columns, used })
     }
 
     pub(in super::super) fn decode(&self, values: &BinaryArray) -> Decoded {
         let types = || self.fields.iter().map(|field| field.data_type());
-        let bytes = byte_len(values) / self.fields.len().max(1);
+        let bytes = bytes_of(values).len() / self.columns.len().max(1);
         let columns = self.fields.iter().map(|field| Column::new(field, values.len(), bytes));
         let Ok(mut columns) = columns.collect::<Result<Vec<_>, DataType>>() else {
             return all_bad(types(), values.len(), Reason::Malformed, &"a column has no CSV");
         };
         let texts = Texts::new(values);
+        let plain = self.is_plain(bytes_of(values));
         let mut bad = Vec::new();
         for row in 0..values.len() {
             let checked = texts
                 .get(row)
                 .map_err(|message| Problem::new(Reason::InvalidUtf8, message))
-                .and_then(|text| self.record(text, &mut columns));
+                .and_then(|text| self.record(text, plain, &mut columns));
             if let Err(problem) = checked {
                 column::fill(&mut columns, row + 1);
                 bad.push(problem.of_row(row));
@@ -71,21 +76,38 @@ impl CsvDecoder {
         }
     }
 
-    /// Appends a record to the columns; on failure some of them may lack it.
-    fn record(&self, text: &str, columns: &mut [Column]) -> Checked {
-        let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    /// Whether there are neither quotes nor line breaks.
+    fn is_plain(&self, bytes: &[u8]) -> bool {
+        memchr3(self.settings.quote, b'\n', b'\r', bytes).is_none()
+    }
+
+    /// Appends a record to the columns; on failure some of them may lack it. `plain` is known of a whole batch.
+    fn record(&self, text: &str, plain: bool, columns: &mut [Column]) -> Checked {
         let mut fields = Fields { decoder: self, columns, count: 0, problem: None };
-        if memchr3(self.settings.quote, b'\n', b'\r', line.as_bytes()).is_none() {
-            let mut start = 0;
-            for end in memchr_iter(self.settings.delimiter, line.as_bytes()) {
-                fields.push(&line[start..end], false);
-                start = end + 1;
-            }
-            fields.push(&line[start..], false);
+        if plain {
+            self.plain_record(text, &mut fields);
+            return fields.end();
+        }
+        let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+        if self.is_plain(line.as_bytes()) {
+            self.plain_record(line, &mut fields);
         } else {
             self.quoted_record(line, &mut fields)?;
         }
         fields.end()
+    }
+
+    /// Splits a record without quotes, as far as its fields are in use.
+    fn plain_record(&self, line: &str, fields: &mut Fields<'_>) {
+        let mut ends = memchr_iter(self.settings.delimiter, line.as_bytes());
+        let mut start = 0;
+        while fields.count < self.used {
+            let Some(end) = ends.next() else { return fields.push(&line[start..], false) };
+            fields.push(&line[start..end], false);
+            start = end + 1;
+        }
+        // The field that begins here, and one behind each further delimiter.
+        fields.count += 1 + bytecount::count(&line.as_bytes()[start..], self.settings.delimiter);
     }
 
     /// Walks a record that may have quotes.

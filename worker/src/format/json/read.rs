@@ -21,7 +21,7 @@ use super::super::kind::Kind;
 use super::super::members::Members;
 use super::super::number::Why;
 use super::super::problem::{Checked, Problem};
-use super::super::text::{Texts, byte_len, cut};
+use super::super::text::{Texts, bytes_of, cut};
 use super::super::time::Timestamps;
 use super::super::{Decoded, FormatError, JsonSettings, UnknownFields, all_bad, without_bad};
 use super::plain::Walk;
@@ -76,7 +76,7 @@ impl JsonDecoder {
 
     fn read(&self, values: &BinaryArray, quickly: bool) -> Decoded {
         let types = || self.fields.iter().map(|field| field.data_type());
-        let bytes = byte_len(values) / self.fields.len().max(1);
+        let bytes = bytes_of(values).len() / self.fields.len().max(1);
         let columns = self.fields.iter().map(|field| Column::new(field, values.len(), bytes));
         let Ok(mut columns) = columns.collect::<Result<Vec<_>, DataType>>() else {
             return all_bad(types(), values.len(), Reason::Malformed, &"a column has no JSON");
