@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BinaryBuilder, Int64Array, ListArray, StringBuilder, StructArray, UInt32Array,
+    ArrayRef, BinaryArray, BinaryBuilder, Int64Array, ListArray, NullBufferBuilder, StringBuilder, StructArray,
+    UInt32Array,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field};
 
 use crate::records::{SourceBatch, TopicPartition, header_fields};
@@ -35,10 +36,9 @@ pub struct Columns {
     slots: Vec<u32>,
     offsets: Vec<i64>,
     timestamps: Vec<i64>,
-    keys: BinaryBuilder,
-    values: BinaryBuilder,
+    keys: BytesColumn,
+    values: BytesColumn,
     headers: Option<HeaderColumns>,
-    bytes: usize,
 }
 
 impl Columns {
@@ -49,10 +49,9 @@ impl Columns {
             slots: Vec::with_capacity(rows),
             offsets: Vec::with_capacity(rows),
             timestamps: Vec::with_capacity(rows),
-            keys: BinaryBuilder::with_capacity(rows, 0),
-            values: BinaryBuilder::with_capacity(rows, bytes),
+            keys: BytesColumn::with_capacity(rows, 0),
+            values: BytesColumn::with_capacity(rows, bytes),
             headers: None,
-            bytes: 0,
         }
     }
 
@@ -63,7 +62,7 @@ impl Columns {
 
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.keys.data.len() + self.values.data.len()
     }
 
     /// The number of records.
@@ -77,6 +76,7 @@ impl Columns {
     }
 
     /// Adds a record without headers.
+    #[inline]
     pub fn push(&mut self, slot: u32, row: Row<'_>) {
         self.fields(slot, row);
         if let Some(columns) = &mut self.headers {
@@ -96,17 +96,17 @@ impl Columns {
         self.headers.get_or_insert_with(|| HeaderColumns::after(before)).push(headers);
     }
 
+    #[inline]
     fn fields(&mut self, slot: u32, row: Row<'_>) {
-        self.bytes += row.key.map_or(0, <[u8]>::len) + row.value.map_or(0, <[u8]>::len);
         self.slots.push(slot);
         self.offsets.push(row.offset);
         self.timestamps.push(row.timestamp);
-        self.keys.append_option(row.key);
-        self.values.append_option(row.value);
+        self.keys.push(row.key);
+        self.values.push(row.value);
     }
 
     /// The batch; its slots point into `partitions`.
-    pub fn finish(mut self, partitions: &Arc<[TopicPartition]>) -> SourceBatch {
+    pub fn finish(self, partitions: &Arc<[TopicPartition]>) -> SourceBatch {
         SourceBatch {
             source: self.source,
             partitions: Arc::clone(partitions),
@@ -117,6 +117,66 @@ impl Columns {
             values: self.values.finish(),
             headers: self.headers.map(HeaderColumns::finish),
         }
+    }
+}
+
+/// A column of bytes under construction. Records mostly have no key: as long as there are only nulls, they are counted.
+#[derive(Debug)]
+struct BytesColumn {
+    /// The nulls before the first value.
+    leading: usize,
+    /// Where rows begin and end, from the first value on.
+    offsets: Vec<i32>,
+    data: Vec<u8>,
+    /// From the first null beside a value on.
+    validity: Option<NullBufferBuilder>,
+    /// The room that was asked for, in rows.
+    rows: usize,
+}
+
+impl BytesColumn {
+    fn with_capacity(rows: usize, bytes: usize) -> Self {
+        Self { leading: 0, offsets: Vec::new(), data: Vec::with_capacity(bytes), validity: None, rows }
+    }
+
+    #[inline]
+    fn push(&mut self, value: Option<&[u8]>) {
+        if self.offsets.is_empty() {
+            if value.is_none() {
+                self.leading += 1;
+                return;
+            }
+            self.begin();
+        }
+        if value.is_none() || self.validity.is_some() {
+            let valid = self.offsets.len() - 1;
+            let validity = self.validity.get_or_insert_with(|| NullBufferBuilder::new_with_len(valid));
+            validity.append(value.is_some());
+        }
+        self.data.extend_from_slice(value.unwrap_or_default());
+        // One that is too long shows as one that does not ascend.
+        self.offsets.push(self.data.len() as i32);
+    }
+
+    /// Makes room, and the nulls that were counted.
+    #[cold]
+    fn begin(&mut self) {
+        self.offsets.reserve(self.rows.max(self.leading) + 1);
+        self.offsets.resize(self.leading + 1, 0);
+        if self.leading > 0 {
+            let mut validity = NullBufferBuilder::new(self.rows);
+            validity.append_n_nulls(self.leading);
+            self.validity = Some(validity);
+        }
+    }
+
+    fn finish(mut self) -> BinaryArray {
+        if self.offsets.is_empty() {
+            return BinaryArray::new_null(self.leading);
+        }
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        let nulls = self.validity.as_mut().and_then(NullBufferBuilder::finish);
+        BinaryArray::new(offsets, Buffer::from_vec(self.data), nulls)
     }
 }
 
@@ -193,6 +253,22 @@ mod tests {
         assert_eq!(batch.values.iter().collect::<Vec<_>>(), [Some(b"value".as_slice()), None, Some(b"")]);
         let headers = batch.headers.unwrap();
         assert_eq!([0, 1, 2].map(|row| headers.value_length(row)), [0, 1, 0]);
+    }
+
+    #[test]
+    fn columns_of_bytes_are_those_that_arrow_builds() {
+        let (some, none): (Option<&[u8]>, Option<&[u8]>) = (Some(b"ab"), None);
+        let cases: [&[Option<&[u8]>]; 7] =
+            [&[], &[none], &[none, none], &[some], &[none, some, none], &[some, none, some], &[Some(b""), some]];
+        for rows in cases {
+            let mut column = BytesColumn::with_capacity(1, 1);
+            for row in rows {
+                column.push(*row);
+            }
+            let (built, expected) = (column.finish(), BinaryArray::from_iter(rows));
+            assert_eq!(built, expected);
+            assert_eq!(built.null_count(), expected.null_count());
+        }
     }
 
     #[test]
