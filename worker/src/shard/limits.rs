@@ -94,9 +94,15 @@ fn fits(batch: &SinkBatch, limits: &TopicLimits, max_bytes: u64, now: i64) -> bo
     let unlimited = limits.before_ms == i64::MAX && limits.after_ms == i64::MAX;
     let times =
         unlimited || (time(arrow::compute::min(&batch.timestamps)) && time(arrow::compute::max(&batch.timestamps)));
-    let total = batch.values.value_data().len() + batch.keys.value_data().len();
-    let sizes = batch.headers.is_none() && (total as u64).saturating_add(97) <= max_bytes || max_bytes == u64::MAX;
+    let largest = longest(&batch.keys) + longest(&batch.values);
+    let sizes = batch.headers.is_none() && batch_bytes(0, largest, None) <= max_bytes || max_bytes == u64::MAX;
     keys && times && sizes
+}
+
+/// The bytes of the longest row. Offsets ascend, so that nothing wraps; to check it would take longer than the rest.
+fn longest(column: &BinaryArray) -> usize {
+    let lengths = column.value_offsets().array_windows().map(|[begin, end]| end.wrapping_sub(*begin));
+    lengths.fold(0, i32::max) as usize
 }
 
 fn refusal(
