@@ -438,7 +438,7 @@ fn batches(rng: &mut StdRng) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut offset = rng.random_range(0..100);
     for _ in 0..rng.random_range(1..4) {
-        let mut writer = Writer::with_capacity(256);
+        let mut writer = Writer::new(Vec::new());
         let count: i64 = rng.random_range(1..20);
         for record in 0..count {
             let (key, value) = (word(rng), word(rng));

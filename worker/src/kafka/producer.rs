@@ -159,6 +159,14 @@ impl Producer {
         either!(&mut self.0, producer => producer.poll());
     }
 
+    /// How long nobody has to call [`Self::poll`]; None if nothing waits for that. librdkafka has a thread of its own.
+    pub fn rest(&self) -> Option<Duration> {
+        match &self.0 {
+            Filling::Native(_) => None,
+            Filling::Wire(producer) => producer.rest(),
+        }
+    }
+
     /// Records that could not be delivered since the last look.
     pub fn take_undelivered(&mut self) -> Option<Undelivered> {
         either!(&mut self.0, producer => producer.take_undelivered())

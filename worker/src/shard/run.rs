@@ -69,6 +69,8 @@ impl Shard<'_> {
     fn poll(&mut self) -> Polled {
         let pending = self.progress.records > 0;
         let wait = if pending { self.next_checkpoint_in().min(MAX_WAIT) } else { MAX_WAIT };
+        let producers = self.plain.iter().flatten().chain([&self.producer]);
+        let wait = producers.filter_map(Producer::rest).min().map_or(wait, |rest| rest.min(wait));
         let limit = self.identity.isolation.limit().unwrap_or(usize::MAX);
         let started = Instant::now();
         let polled = self.consumer.poll(wait, limit);

@@ -3,6 +3,8 @@
 //! One version of each is enough: all brokers since Kafka 2.8 have these, and a handshake checks it. Only transactions of
 //! the second version (KIP-890) need others, of three requests.
 
+mod records;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, ApiVersionsResponse, EndTxnRequest,
@@ -12,6 +14,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
 use super::shape::{self, Misshapen, Shape};
+use records::Insertion;
 
 /// A request or response that cannot be written or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +73,13 @@ pub trait Api: Request<Response: std::fmt::Debug> {
     /// The version, with the parts of its response, where transactions are of the second version.
     #[doc(hidden)]
     const SECOND: (i16, Parts) = (Self::VERSION, Self::RESPONSE);
+
+    /// Writes the request, but for its records: they are returned, to be sent from where they are.
+    #[doc(hidden)]
+    fn write(&self, out: &mut BytesMut, version: i16) -> Result<Vec<Insertion>, String> {
+        self.encode(out, version).map_err(|error| error.to_string())?;
+        Ok(Vec::new())
+    }
 }
 
 /// The version of a request, and the parts of its response.
@@ -90,18 +100,19 @@ pub struct Frame {
     /// Which request.
     pub api: ApiKey,
     bytes: BytesMut,
+    records: Vec<Insertion>,
 }
 
-/// The length and the header of a request by a client of an ordinary name.
-const LARGEST_HEADER: usize = 256;
+/// Room for a request that is not long.
+const ROOM: usize = 512;
 /// Where the number stands, behind the length, the request's key and its version.
 const NUMBER: std::ops::Range<usize> = 8..12;
 
 impl Frame {
-    /// The bytes, with the number by which its answer will be known.
-    pub fn numbered(mut self, number: i32) -> Bytes {
+    /// The bytes, part by part, with the number by which the answer will be known.
+    pub fn numbered(mut self, number: i32) -> impl Iterator<Item = Bytes> + use<> {
         self.bytes[NUMBER].copy_from_slice(&number.to_be_bytes());
-        self.bytes.freeze()
+        records::joined(&self.bytes.freeze(), self.records)
     }
 }
 
@@ -118,17 +129,14 @@ pub fn encode_for<R: Api>(request: &R, client: &StrBytes, transactions: Transact
         .with_request_api_key(R::API as i16)
         .with_request_api_version(version)
         .with_client_id(Some(client.clone()));
-    // Room for all at once: with records in it, a request that grew would be copied again and again.
-    let size = request.compute_size(version).map_err(|error| failed(error.to_string()))?;
-    let mut out = BytesMut::with_capacity(LARGEST_HEADER + size);
-    out.put_i32(0);
-    header
-        .encode(&mut out, R::header_version(version))
-        .and_then(|()| request.encode(&mut out, version))
-        .map_err(|error| failed(error.to_string()))?;
-    let length = i32::try_from(out.len() - 4).map_err(|error| failed(error.to_string()))?;
-    out[..4].copy_from_slice(&length.to_be_bytes());
-    Ok(Frame { api: R::API, bytes: out })
+    let mut bytes = BytesMut::with_capacity(ROOM);
+    bytes.put_i32(0);
+    header.encode(&mut bytes, R::header_version(version)).map_err(|error| failed(error.to_string()))?;
+    let records = request.write(&mut bytes, version).map_err(failed)?;
+    let total = bytes.len() + records.iter().map(Insertion::len).sum::<usize>();
+    let length = i32::try_from(total - 4).map_err(|error| failed(error.to_string()))?;
+    bytes[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(Frame { api: R::API, bytes, records })
 }
 
 /// A response, from what follows the correlation id. Its records, if it has any, are not copied.
@@ -293,6 +301,10 @@ impl Api for ProduceRequest {
     const VERSION: i16 = 9;
     const RESPONSE: Parts = WRITTEN;
     const SECOND: (i16, Parts) = (12, WRITTEN);
+
+    fn write(&self, out: &mut BytesMut, version: i16) -> Result<Vec<Insertion>, String> {
+        records::write(self, out, version)
+    }
 }
 
 /// A code.

@@ -17,7 +17,7 @@ mod stream;
 mod tests;
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ pub use stream::{Stream, Tls, TlsError};
 
 use super::api::{self, Api, CodecError, Frame, Transactions};
 use super::cluster::Endpoint;
+use super::pool::Pool;
 use super::sasl::Login;
 
 /// Why a connection ended or never began.
@@ -111,11 +112,11 @@ impl Calls {
     /// The next request's frame, with its length.
     pub fn request<R: Api>(&mut self, request: &R) -> Result<Bytes, CodecError> {
         let frame = api::encode(request, &self.client)?;
-        Ok(self.send(frame))
+        Ok(Bytes::from(self.send(frame).collect::<Vec<_>>().concat()))
     }
 
-    /// The same of a request that was written before.
-    pub fn send(&mut self, frame: Frame) -> Bytes {
+    /// The same of a request that was written before, part by part.
+    pub fn send(&mut self, frame: Frame) -> impl Iterator<Item = Bytes> + use<> {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         self.under_way.push_back((number, frame.api));
@@ -168,6 +169,7 @@ impl<R: Read> Source for Reader<R> {
 #[derive(Debug)]
 pub struct Frames {
     most: usize,
+    pool: Pool,
     // Of the frame's length first, then of the frame.
     partial: Vec<u8>,
     length: Option<usize>,
@@ -175,11 +177,13 @@ pub struct Frames {
 
 /// The bytes of a frame's length.
 const LENGTH: usize = 4;
+/// A response is read while the next one arrives.
+const FRAMES: usize = 2;
 
 impl Frames {
     /// Frames of at most `most` bytes.
     pub fn new(most: usize) -> Self {
-        Self { most, partial: Vec::new(), length: None }
+        Self { most, pool: Pool::new(FRAMES), partial: Vec::new(), length: None }
     }
 
     /// Reads until a frame is whole. None where the source says `WouldBlock` before; the next call continues there.
@@ -193,11 +197,14 @@ impl Frames {
             let rest = self.partial.split_off(wanted);
             let whole = std::mem::replace(&mut self.partial, rest);
             if self.length.take().is_some() {
-                return Ok(Some(Bytes::from(whole)));
+                return Ok(Some(self.pool.lend(whole)));
             }
             let length = whole.as_slice().get_i32();
             let bounded = usize::try_from(length).ok().filter(|length| (4..=self.most).contains(length));
-            self.length = Some(bounded.ok_or(ConnectionError::Frame { length, most: self.most })?);
+            let length = bounded.ok_or(ConnectionError::Frame { length, most: self.most })?;
+            let begun = std::mem::replace(&mut self.partial, self.pool.take(length));
+            self.partial.extend_from_slice(&begun);
+            self.length = Some(length);
         }
     }
 
@@ -243,6 +250,9 @@ pub struct Connection {
     /// Which transactions the broker's cluster has.
     pub transactions: Transactions,
 }
+
+/// The parts that a socket is given at once.
+const AT_ONCE: usize = 64;
 
 /// The share of a login's life after which another is due: what Kafka's own client does, at the earliest.
 const RENEWAL: f64 = 0.85;
@@ -303,18 +313,17 @@ impl Connection {
 
     /// Sends a request, as far as the socket takes it; `flush` sends the rest. Whether nothing is left.
     pub fn push(&mut self, frame: Frame) -> io::Result<bool> {
-        let bytes = self.calls.send(frame);
-        self.outgoing.push_back(bytes);
+        self.outgoing.extend(self.calls.send(frame));
         self.flush()
     }
 
     /// Sends what is left, as far as the socket takes it. Whether nothing is left.
     pub fn flush(&mut self) -> io::Result<bool> {
-        while let Some(first) = self.outgoing.front_mut() {
-            match self.stream.write(first) {
+        while !self.outgoing.is_empty() {
+            let parts: Vec<IoSlice<'_>> = self.outgoing.iter().take(AT_ONCE).map(|part| IoSlice::new(part)).collect();
+            match self.stream.write_vectored(&parts) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) if written < first.len() => first.advance(written),
-                Ok(_) => drop(self.outgoing.pop_front()),
+                Ok(written) => self.written(written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_late(&error) => return Ok(false),
                 Err(error) => return Err(error),
@@ -323,6 +332,18 @@ impl Connection {
         match self.stream.flush() {
             Err(error) if is_late(&error) => Ok(false),
             outcome => outcome.map(|()| true),
+        }
+    }
+
+    /// The socket took so many bytes.
+    fn written(&mut self, mut bytes: usize) {
+        while let Some(first) = self.outgoing.front_mut() {
+            if bytes < first.len() {
+                first.advance(bytes);
+                return;
+            }
+            bytes -= first.len();
+            self.outgoing.pop_front();
         }
     }
 

@@ -56,6 +56,11 @@ const MOST_BYTES: usize = 256 << 20;
 /// How long a follower is read from before the leader is asked again: as long as Kafka's own client does by default.
 const CLOSEST: Duration = Duration::from_mins(5);
 
+/// The first batch begins with room for so many bytes, and grows.
+const FIRST_ROOM: usize = 64 << 10;
+/// What a batch may have more than the one before, without growing.
+const SPARE: usize = 1 << 10;
+
 /// How long a partition rests whose batch could not be read.
 const MALFORMED: Duration = Duration::from_secs(1);
 
@@ -187,6 +192,8 @@ pub struct Fetcher {
     asked: u64,
     // The slot that the next poll begins with.
     turn: usize,
+    // The bytes of the last batch: the next one begins with room for as many.
+    usual: usize,
 }
 
 impl Fetcher {
@@ -204,6 +211,7 @@ impl Fetcher {
             requests: 0,
             asked: 0,
             turn: 0,
+            usual: FIRST_ROOM,
         }
     }
 
@@ -527,6 +535,9 @@ impl Fetcher {
             self.turn = (index + 1) % count;
         }
         let bytes = columns.iter().map(Columns::bytes).sum();
+        if bytes > 0 {
+            self.usual = bytes + bytes / 8 + SPARE;
+        }
         let batches = columns.into_iter().filter(|columns| !columns.is_empty());
         let mut positions = Vec::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
@@ -543,10 +554,11 @@ impl Fetcher {
     }
 
     fn read(&mut self, now: Instant, index: usize, room: &mut Room, columns: &mut Vec<Columns>) {
+        let usual = self.usual;
         let slot = &mut self.slots[index];
         let (source, end) = (slot.source, slot.end);
         while let Some(records) = slot.front().filter(|_| !room.is_full()) {
-            let columns = of_source(columns, source, *room, records.bytes());
+            let columns = of_source(columns, source, *room, usual);
             let mut target = Target { columns, slot: index as u32, headers: self.settings.headers, end };
             let outcome = records.read(&mut target, room, &mut self.decompressor);
             slot.advance();
@@ -566,8 +578,7 @@ impl Fetcher {
 fn of_source(columns: &mut Vec<Columns>, source: usize, room: Room, bytes: usize) -> &mut Columns {
     let found = columns.iter().position(|columns| columns.source() == source);
     let index = found.unwrap_or_else(|| {
-        // Records of a few bytes and compressed ones let the columns grow.
-        columns.push(Columns::with_capacity(source, room.rows.min(bytes / 32 + 16), room.bytes.min(bytes)));
+        columns.push(Columns::with_capacity(source, room.rows.min(bytes / 32), room.bytes.min(bytes)));
         columns.len() - 1
     });
     &mut columns[index]

@@ -16,6 +16,7 @@ pub mod consumer;
 pub mod fetch;
 mod group;
 pub mod network;
+mod pool;
 mod problem;
 pub mod produce;
 pub mod producer;

@@ -29,6 +29,7 @@ mod partition;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,7 @@ use super::api::Transactions;
 use super::backoff::Backoff;
 use super::batch::{Codec, Rows};
 use super::cluster::{Cluster, Endpoint};
+use super::pool::Pool;
 use crate::kafka::error::{Code, KafkaError};
 use crate::kafka::native::client::Undelivered;
 use crate::kafka::native::list::Place;
@@ -56,6 +58,11 @@ use partition::Partition;
 const ALL: i16 = -1;
 /// Requests under way at a broker: as many as Kafka's own client has.
 const UNDER_WAY: usize = 5;
+
+/// The buffers that are kept for batches to come.
+const BATCHES: usize = 8;
+/// How often an answer is looked for that something waits for.
+const ANSWER: Duration = Duration::from_millis(2);
 
 /// What a sender may do.
 #[derive(Clone, Debug)]
@@ -139,6 +146,7 @@ const NOBODY: Identity = Identity { id: -1, epoch: -1 };
 pub struct Sender {
     settings: Settings,
     cluster: Cluster,
+    pool: Pool,
     partitions: Vec<Partition>,
     places: HashMap<TopicPartition, usize>,
     // Partitions of each produce request under way, in the order of the answers.
@@ -168,6 +176,7 @@ impl Sender {
         Self {
             settings,
             cluster: Cluster::default(),
+            pool: Pool::new(BATCHES),
             partitions: Vec::new(),
             places: HashMap::new(),
             under_way: BTreeMap::new(),
@@ -264,15 +273,15 @@ impl Sender {
             return *place;
         }
         let place = self.partitions.len();
-        self.partitions.push(Partition::new(partition.clone(), codec));
+        self.partitions.push(Partition::new(partition.clone(), codec, self.pool.clone()));
         self.places.insert(partition.clone(), place);
         self.cluster.want();
         place
     }
 
-    /// Adds a row to a partition's batch.
-    pub fn push(&mut self, now: Instant, place: usize, rows: Rows<'_>, row: usize, timestamp: i64) {
-        self.partitions[place].push(now, rows, row, timestamp, self.settings.batch);
+    /// Adds rows to a partition's batch; those without a timestamp get `millis`.
+    pub fn push(&mut self, now: Instant, place: usize, rows: Rows<'_>, range: Range<usize>, millis: i64) {
+        self.partitions[place].push(now, rows, range, millis, self.settings.batch);
     }
 
     /// Takes the transactional id over, whoever has it: for a producer that has none yet.
@@ -348,6 +357,14 @@ impl Sender {
         let all = lingering.chain(resting).chain(brokers).chain(cluster).chain(self.control.backoff.end(now));
         // What is due already waits for something else.
         all.filter(|due| *due > now).min()
+    }
+
+    /// When the caller has to come back although nothing else happens to it; None if it need not. A batch behind one that
+    /// is under way goes out with the answer to that, which nobody tells.
+    pub fn attention(&self, now: Instant) -> Option<Instant> {
+        let behind = self.partitions.iter().any(|partition| partition.waits_behind(now, self.settings.linger));
+        let deadline = if self.is_flushed() { None } else { self.deadline(now) };
+        behind.then(|| now + ANSWER).into_iter().chain(deadline).min()
     }
 
     /// A transaction of which the coordinator has not heard needs no end.

@@ -127,6 +127,12 @@ impl Producer {
         self.turn(Instant::now());
     }
 
+    /// How long nobody has to call [`Self::poll`]; None if nothing waits for that.
+    pub fn rest(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.sender.attention(now).map(|due| due.saturating_duration_since(now))
+    }
+
     /// The records that could not be delivered since the last look.
     pub fn take_undelivered(&mut self) -> Option<Undelivered> {
         self.sender.take_undelivered()
@@ -155,9 +161,11 @@ impl Producer {
         let (now, millis) = (Instant::now(), now_millis());
         let rows =
             Rows { keys: batch.keys, values: batch.values, timestamps: batch.timestamps, headers: batch.headers };
-        for (row, partition) in batch.partitions.iter().enumerate() {
-            let timestamp = Some(batch.timestamps.value(row)).filter(|timestamp| *timestamp >= 0).unwrap_or(millis);
-            self.sender.push(now, places[*partition as usize], rows, row, timestamp);
+        let mut begin = 0;
+        for run in batch.partitions.chunk_by(|one, next| one == next) {
+            let range = begin..begin + run.len();
+            begin = range.end;
+            self.sender.push(now, places[run[0] as usize], rows, range, millis);
         }
         self.make_room(go_on)?;
         Ok(bytes_of(batch.keys) + bytes_of(batch.values))

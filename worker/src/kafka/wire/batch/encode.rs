@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::ops::Range;
 
 use arrow::array::{Array, AsArray, BinaryArray, Int64Array, ListArray};
 
@@ -69,10 +70,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// An empty batch with room for `bytes` of records.
-    pub fn with_capacity(bytes: usize) -> Self {
-        let capacity = if bytes == 0 { 0 } else { HEADER + bytes };
-        Self { batch: Vec::with_capacity(capacity), last_delta: -1, ..Self::default() }
+    /// An empty batch in an empty buffer, which grows where it has to.
+    pub fn new(buffer: Vec<u8>) -> Self {
+        Self { batch: buffer, last_delta: -1, ..Self::default() }
     }
 
     /// The number of records.
@@ -91,6 +91,7 @@ impl Writer {
     }
 
     /// Adds a record; its offset is the distance from the batch's first and has to be above the one before.
+    #[inline]
     pub fn push<'a>(&mut self, row: Row<'_>, headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + Clone) {
         if self.count == 0 {
             self.base_timestamp = row.timestamp;
@@ -99,46 +100,63 @@ impl Writer {
         }
         self.max_timestamp = self.max_timestamp.max(row.timestamp);
         let since = row.timestamp.wrapping_sub(self.base_timestamp);
-        let mut length = 1 + varint::size(since) + varint::size(row.offset) + size_of(row.key) + size_of(row.value);
+        let mut length = 1 + varint::size(since) + varint::size(row.offset) + length_of(row.key) + length_of(row.value);
         let mut count = 0;
         for (name, value) in headers.clone() {
             count += 1;
-            length += size_of(Some(name.as_bytes())) + size_of(value);
+            length += length_of(Some(name.as_bytes())) + length_of(value);
         }
         length += varint::size(count);
-        let mut numbers = Numbers::new();
-        numbers.put(length as i64);
-        // Attributes, of which there are none.
-        numbers.put(0);
-        numbers.put(since);
-        numbers.put(row.offset);
-        put_bytes(&mut self.batch, numbers, row.key, row.value);
-        varint::put(&mut self.batch, count);
+        let (out, length) = (&mut self.batch, length as i64);
+        // The second one is the attributes, of which there are none.
+        match row.key {
+            None => put_numbers(out, [length, 0, since, row.offset, -1, stated(row.value)]),
+            Some(key) => {
+                put_numbers(out, [length, 0, since, row.offset, key.len() as i64]);
+                out.extend_from_slice(key);
+                put_numbers(out, [stated(row.value)]);
+            }
+        }
+        out.extend_from_slice(row.value.unwrap_or_default());
+        match count {
+            0 => out.push(0),
+            _ => varint::put(out, count),
+        }
         for (name, value) in headers {
-            put_bytes(&mut self.batch, Numbers::new(), Some(name.as_bytes()), value);
+            put_numbers(out, [name.len() as i64]);
+            out.extend_from_slice(name.as_bytes());
+            put_numbers(out, [stated(value)]);
+            out.extend_from_slice(value.unwrap_or_default());
         }
         self.count += 1;
         self.last_delta = row.offset as i32;
     }
 
-    /// Adds a row of columns, with the offset that follows the last record's and a timestamp of its own.
-    pub fn push_row(&mut self, rows: Rows<'_>, at: usize, timestamp: i64) {
+    /// Adds rows of columns, with the offsets that follow the last record's, until the batch has `most` bytes of records.
+    /// Rows without a timestamp get `now`. How many rows it took: at least one, if there is one.
+    pub fn extend(&mut self, rows: Rows<'_>, range: Range<usize>, now: i64, most: usize) -> usize {
+        let (begin, end) = (range.start, range.end);
+        for at in range {
+            self.push_row(rows, at, now);
+            if self.bytes() >= most {
+                return at + 1 - begin;
+            }
+        }
+        end - begin
+    }
+
+    #[inline]
+    fn push_row(&mut self, rows: Rows<'_>, at: usize, now: i64) {
+        let timestamp = rows.timestamps.value(at);
         let row = Row {
             offset: i64::from(self.last_delta) + 1,
-            timestamp,
+            timestamp: if timestamp < 0 { now } else { timestamp },
             key: rows.keys.is_valid(at).then(|| rows.keys.value(at)),
             value: rows.values.is_valid(at).then(|| rows.values.value(at)),
         };
         match rows.headers {
             None => self.push(row, std::iter::empty()),
             Some(headers) => self.push(row, headers_of(headers, at)),
-        }
-    }
-
-    /// Adds rows of columns, with the offsets that follow the last record's.
-    pub fn extend(&mut self, rows: Rows<'_>, range: std::ops::Range<usize>) {
-        for at in range {
-            self.push_row(rows, at, rows.timestamps.value(at));
         }
     }
 
@@ -184,45 +202,29 @@ impl Writer {
     }
 }
 
-/// Numbers that stand one behind the other; together they are appended at once.
-#[derive(Clone, Copy, Debug)]
-struct Numbers {
-    bytes: [u8; Self::MOST],
-    len: usize,
-}
-
-impl Numbers {
-    /// Six numbers of ten bytes: more never come together.
-    const MOST: usize = 60;
-
-    fn new() -> Self {
-        Self { bytes: [0; Self::MOST], len: 0 }
-    }
-
-    #[inline]
-    fn put(&mut self, value: i64) {
-        self.len += varint::write(&mut self.bytes[self.len..], value);
-    }
-}
-
-fn size_of(bytes: Option<&[u8]>) -> usize {
-    let length = bytes.map_or(-1, |bytes| bytes.len() as i64);
-    varint::size(length) + length.max(0) as usize
-}
-
-/// Appends numbers, and then a key and a value, or a header's name and value, each behind its length.
+/// Appends numbers that stand one behind the other. They are written to where they belong: copied there byte by byte they
+/// would cost more than all the rest.
 #[inline]
-fn put_bytes(out: &mut Vec<u8>, mut numbers: Numbers, key: Option<&[u8]>, value: Option<&[u8]>) {
-    let length = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i64);
-    numbers.put(length(key));
-    if let Some(key) = key {
-        out.extend_from_slice(&numbers.bytes[..numbers.len]);
-        out.extend_from_slice(key);
-        numbers.len = 0;
+fn put_numbers<const COUNT: usize>(out: &mut Vec<u8>, numbers: [i64; COUNT]) {
+    // Those before a value are at most 31 bytes: lengths and the offset five each, the timestamp ten, the attributes one.
+    const MOST: usize = 32;
+    let mut end = out.len();
+    out.extend_from_slice(&[0; MOST]);
+    for number in numbers {
+        end += varint::write(&mut out[end..], number);
     }
-    numbers.put(length(value));
-    out.extend_from_slice(&numbers.bytes[..numbers.len]);
-    out.extend_from_slice(value.unwrap_or_default());
+    out.truncate(end);
+}
+
+#[inline]
+fn length_of(bytes: Option<&[u8]>) -> usize {
+    bytes.map_or(1, |bytes| varint::size(bytes.len() as i64) + bytes.len())
+}
+
+/// The length of what may be null.
+#[inline]
+fn stated(bytes: Option<&[u8]>) -> i64 {
+    bytes.map_or(-1, |bytes| bytes.len() as i64)
 }
 
 fn headers_of(headers: &ListArray, row: usize) -> impl Iterator<Item = (&str, Option<&[u8]>)> + Clone {

@@ -21,7 +21,8 @@ pub(super) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Takes the next record from the front. Its headers are checked only where they are read.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "handing a record over costs as much as reading it")]
     pub(super) fn take(bytes: &mut &'a [u8]) -> Result<Self, Fault> {
         let length = number(varint::take_i32(bytes), Field::Length)?;
         let mut fields = slice(bytes, length, Field::Length)?;

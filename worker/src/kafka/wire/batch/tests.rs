@@ -26,7 +26,7 @@ fn plain(offset: i64, value: &str) -> Plain {
 }
 
 fn writer(records: &[Plain], base: i64) -> Writer {
-    let mut writer = Writer::with_capacity(64);
+    let mut writer = Writer::new(Vec::new());
     for record in records {
         let row = Row {
             offset: record.offset - base,
@@ -56,7 +56,7 @@ fn transactional(base_offset: i64, producer: i64, words: &[&str]) -> Vec<u8> {
 }
 
 fn marker_at(base_offset: i64, producer: i64, key: &[u8]) -> Vec<u8> {
-    let mut writer = Writer::with_capacity(16);
+    let mut writer = Writer::new(Vec::new());
     let value = [0; 6].as_slice();
     writer.push(Row { offset: 0, timestamp: 1, key: Some(key), value: Some(value) }, std::iter::empty());
     let producer = Some(Producer { id: producer, epoch: 0, sequence: -1, transactional: true });
@@ -183,7 +183,7 @@ fn positions_move_over_what_compaction_removed() {
     sparse[23..27].copy_from_slice(&9_i32.to_be_bytes());
     reseal(&mut sparse);
     for codec in Codec::ALL {
-        let mut empty = Writer::with_capacity(0).finish(&Settings { base_offset: 30, ..Settings::default() }).unwrap();
+        let mut empty = Writer::new(Vec::new()).finish(&Settings { base_offset: 30, ..Settings::default() }).unwrap();
         empty[22] = codec.bits() as u8;
         empty[23..27].copy_from_slice(&4_i32.to_be_bytes());
         reseal(&mut empty);
@@ -344,9 +344,9 @@ fn columns_are_written_as_they_were_read() {
         timestamps: &columns.timestamps,
         headers: columns.headers.as_ref(),
     };
-    let mut writer = Writer::with_capacity(64);
-    writer.extend(rows, 0..1);
-    writer.extend(rows, 1..3);
+    let mut writer = Writer::new(Vec::new());
+    assert_eq!(writer.extend(rows, 0..3, 0, 1), 1, "full with the first");
+    assert_eq!(writer.extend(rows, 1..3, 0, usize::MAX), 2);
     assert_eq!((writer.len(), writer.is_empty()), (3, false));
     assert_eq!(writer.bytes(), original.len() - HEADER);
     assert_eq!(writer.finish(&settings).unwrap(), original);

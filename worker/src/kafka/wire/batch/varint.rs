@@ -10,18 +10,26 @@ pub(super) enum Unreadable {
 }
 
 /// Takes a 32-bit number from the front.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "five a record: a call costs more than what is done")]
 pub(super) fn take_i32(bytes: &mut &[u8]) -> Result<i32, Unreadable> {
-    // Nearly all numbers of a record have one byte or two.
+    take_short(bytes).map_or_else(|| take_long_i32(bytes), |raw| Ok(unzigzag(raw)))
+}
+
+/// Takes a number of one byte or two, which nearly all numbers of a record are; none of more.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "six a record, as above")]
+fn take_short(bytes: &mut &[u8]) -> Option<u32> {
     let (raw, rest) = match *bytes {
         [first @ ..0x80, rest @ ..] => (u32::from(*first), rest),
         [first, second @ ..0x80, rest @ ..] => (u32::from(first & 0x7f) | u32::from(*second) << 7, rest),
-        _ => return take_long_i32(bytes),
+        _ => return None,
     };
     *bytes = rest;
-    Ok(unzigzag(raw))
+    Some(raw)
 }
 
+#[cold]
 #[inline(never)]
 fn take_long_i32(bytes: &mut &[u8]) -> Result<i32, Unreadable> {
     let raw = take_raw(bytes, 5)?;
@@ -34,13 +42,10 @@ fn unzigzag(raw: u32) -> i32 {
 }
 
 /// Takes a 64-bit number from the front.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "one a record, as above")]
 pub(super) fn take_i64(bytes: &mut &[u8]) -> Result<i64, Unreadable> {
-    if let [first @ ..0x80, rest @ ..] = *bytes {
-        *bytes = rest;
-        return Ok(i64::from(unzigzag(u32::from(*first))));
-    }
-    take_long_i64(bytes)
+    take_short(bytes).map_or_else(|| take_long_i64(bytes), |raw| Ok(i64::from(unzigzag(raw))))
 }
 
 #[inline(never)]
@@ -67,6 +72,7 @@ fn take_raw(bytes: &mut &[u8], most: usize) -> Result<u64, Unreadable> {
 }
 
 /// Appends a number; 32-bit numbers have the same form.
+#[inline]
 pub(super) fn put(out: &mut Vec<u8>, value: i64) {
     let mut bytes = [0; LONGEST];
     let length = write(&mut bytes, value);
@@ -76,10 +82,25 @@ pub(super) fn put(out: &mut Vec<u8>, value: i64) {
 /// The bytes of the longest number.
 const LONGEST: usize = 10;
 
-/// Writes a number to where there is room for [`LONGEST`] bytes; tells how many it has.
+/// Writes a number to where there is room for it; tells how many bytes it has.
 #[inline]
 pub(super) fn write(out: &mut [u8], value: i64) -> usize {
-    let mut raw = zigzag(value);
+    let raw = zigzag(value);
+    match out {
+        [first, ..] if raw < 0x80 => {
+            *first = raw as u8;
+            1
+        }
+        [first, second, ..] if raw < 0x4000 => {
+            (*first, *second) = ((raw & 0x7f) as u8 | 0x80, (raw >> 7) as u8);
+            2
+        }
+        _ => write_long(out, raw),
+    }
+}
+
+#[inline(never)]
+fn write_long(out: &mut [u8], mut raw: u64) -> usize {
     let mut length = 0;
     while raw >= 0x80 {
         out[length] = (raw & 0x7f) as u8 | 0x80;
@@ -91,10 +112,13 @@ pub(super) fn write(out: &mut [u8], value: i64) -> usize {
 }
 
 /// The bytes that [`put`] appends.
+#[inline]
 pub(super) fn size(value: i64) -> usize {
-    (70 - (zigzag(value) | 1).leading_zeros() as usize) / 7
+    let raw = zigzag(value);
+    if raw < 0x80 { 1 } else { (70 - raw.leading_zeros() as usize) / 7 }
 }
 
+#[inline]
 fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }

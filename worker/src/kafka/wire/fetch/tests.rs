@@ -66,7 +66,7 @@ fn metadata(leaders: &[(&str, i32, i32, i32)]) -> MetadataResponse {
 
 /// A batch of one record a word.
 fn words(base_offset: i64, words: &[&str]) -> Vec<u8> {
-    let mut writer = Writer::with_capacity(64);
+    let mut writer = Writer::new(Vec::new());
     for (offset, word) in words.iter().enumerate() {
         let row = Row { offset: offset as i64, timestamp: 1, key: None, value: Some(word.as_bytes()) };
         writer.push(row, std::iter::empty());
@@ -139,7 +139,8 @@ fn records_come_after_metadata_and_the_next_request_continues_before_they_are_po
     assert_eq!(fetcher.endpoint(2), Some(&Endpoint { host: "broker-2".to_owned(), port: 9092 }));
 
     let Some(Action::Fetch { node: 2, request }) = fetcher.next(now) else { panic!("then a fetch") };
-    let bytes = api::encode(&request, &StrBytes::from_static_str("test")).unwrap().numbered(1);
+    let bytes =
+        api::encode(&request, &StrBytes::from_static_str("test")).unwrap().numbered(1).collect::<Vec<_>>().concat();
     assert_eq!(bytes[4..8], [0, 1, 0, 12], "a request Fetch, version 12");
     assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (50, 1, 2000));
     assert_eq!((request.isolation_level, request.session_id, request.session_epoch), (1, 0, -1));
@@ -547,7 +548,7 @@ impl Log {
     fn write(&mut self, producer: i64, records: usize, codec: Codec) -> Vec<(i64, String)> {
         let written: Vec<_> =
             (self.end..).take(records).map(|offset| (offset, format!("{producer}@{offset}"))).collect();
-        let mut writer = Writer::with_capacity(64);
+        let mut writer = Writer::new(Vec::new());
         for (offset, value) in &written {
             let row = Row { offset: offset - self.end, timestamp: 1, key: None, value: Some(value.as_bytes()) };
             writer.push(row, std::iter::empty());
@@ -558,7 +559,7 @@ impl Log {
     }
 
     fn mark(&mut self, producer: i64, commit: bool) {
-        let mut writer = Writer::with_capacity(16);
+        let mut writer = Writer::new(Vec::new());
         let key = [0, 0, 0, u8::from(commit)];
         writer.push(Row { offset: 0, timestamp: 1, key: Some(&key), value: None }, std::iter::empty());
         let bytes = writer.finish_control(&self.settings(producer, Codec::None)).unwrap();

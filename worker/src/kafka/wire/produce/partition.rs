@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::{Backoff, Identity};
 use crate::kafka::wire::batch::{self, Codec, Producer, Rows, Writer};
+use crate::kafka::wire::pool::Pool;
 use crate::records::TopicPartition;
 
 /// The first batch begins with room for so many bytes, and grows.
 const FIRST_ROOM: usize = 16 << 10;
-/// A batch is full when it is larger than what it should be: by a record, mostly a small one.
+/// The batch's header, and by what a full one is larger than it should be: by a record, mostly a small one.
 const SPARE: usize = 1 << 10;
 
 /// A partition that is written to.
@@ -22,6 +24,7 @@ pub(super) struct Partition {
     pub(super) added: bool,
     pub(super) backoff: Backoff,
     codec: Codec,
+    pool: Pool,
     filling: Writer,
     // When the first record came into it.
     since: Option<Instant>,
@@ -49,13 +52,14 @@ enum Content {
 }
 
 impl Partition {
-    pub(super) fn new(name: TopicPartition, codec: Codec) -> Self {
+    pub(super) fn new(name: TopicPartition, codec: Codec, pool: Pool) -> Self {
         Self {
             name,
+            pool,
             added: false,
             backoff: Backoff::default(),
             codec,
-            filling: Writer::with_capacity(0),
+            filling: Writer::new(Vec::new()),
             since: None,
             queue: VecDeque::new(),
             usual: FIRST_ROOM,
@@ -69,20 +73,23 @@ impl Partition {
         format!("write to topic `{}` partition {}", self.name.topic, self.name.partition)
     }
 
-    pub(super) fn push(&mut self, now: Instant, rows: Rows<'_>, row: usize, timestamp: i64, most: usize) {
-        if self.filling.is_empty() {
-            self.filling = Writer::with_capacity(self.usual.min(most + SPARE));
-            self.since = Some(now);
-        }
-        self.filling.push_row(rows, row, timestamp);
-        if self.filling.bytes() >= most {
-            self.seal();
+    /// Adds rows; those without a timestamp get `millis`. A batch that has `most` bytes of records is full.
+    pub(super) fn push(&mut self, now: Instant, rows: Rows<'_>, mut range: Range<usize>, millis: i64, most: usize) {
+        while !range.is_empty() {
+            if self.filling.is_empty() {
+                self.filling = Writer::new(self.pool.take(self.usual.min(most + SPARE)));
+                self.since = Some(now);
+            }
+            range.start += self.filling.extend(rows, range.clone(), millis, most);
+            if self.filling.bytes() >= most {
+                self.seal();
+            }
         }
     }
 
     fn seal(&mut self) {
         let Some(since) = self.since.take() else { return };
-        let writer = std::mem::replace(&mut self.filling, Writer::with_capacity(0));
+        let writer = std::mem::replace(&mut self.filling, Writer::new(Vec::new()));
         let (records, size) = (writer.len() as u64, writer.bytes());
         self.usual = size + SPARE;
         self.queue.push_back(Batch { content: Content::Records(writer), records, size, since });
@@ -99,6 +106,12 @@ impl Partition {
     /// When the batch that is being filled is to be sent.
     pub(super) fn due(&self, linger: Duration) -> Option<Instant> {
         self.since.filter(|_| self.queue.is_empty()).map(|since| since + linger)
+    }
+
+    /// Whether records could be sent, were there not a batch under way.
+    pub(super) fn waits_behind(&self, now: Instant, linger: Duration) -> bool {
+        let filled = self.since.is_some_and(|since| now >= since + linger);
+        self.under_way && (self.queue.len() > 1 || filled)
     }
 
     pub(super) fn is_ready(&self, now: Instant) -> bool {
@@ -126,11 +139,11 @@ impl Partition {
         let (sequence, codec) = (self.sequence, self.codec);
         let batch = self.queue.front_mut()?;
         if let Content::Records(writer) = &mut batch.content {
-            let writer = std::mem::replace(writer, Writer::with_capacity(0));
+            let writer = std::mem::replace(writer, Writer::new(Vec::new()));
             let producer = Producer { id: identity.id, epoch: identity.epoch, sequence, transactional };
             let settings = batch::Settings { codec, producer: Some(producer), ..batch::Settings::default() };
             match writer.finish(&settings) {
-                Ok(bytes) => batch.content = Content::Sent(Bytes::from(bytes)),
+                Ok(bytes) => batch.content = Content::Sent(self.pool.lend(bytes)),
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -165,7 +178,7 @@ impl Partition {
     /// Nothing waits any more, and sequences begin anew: with another epoch.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
-        self.filling = Writer::with_capacity(0);
+        self.filling = Writer::new(Vec::new());
         self.since = None;
         self.under_way = false;
         self.restart();

@@ -48,7 +48,7 @@ fn push(sender: &mut Sender, now: Instant, number: i32, value: &str) {
     let place = sender.place(&partition(number), Codec::None);
     let (keys, values) = (BinaryArray::from_opt_vec(vec![None]), BinaryArray::from_vec(vec![value.as_bytes()]));
     let rows = Rows { keys: &keys, values: &values, timestamps: &Int64Array::from(vec![1]), headers: None };
-    sender.push(now, place, rows, 0, 1);
+    sender.push(now, place, rows, 0..1, 1);
 }
 
 const BOTH: [Transactions; 2] = [Transactions::First, Transactions::Second];
@@ -382,6 +382,29 @@ fn a_batch_waits_for_the_end_of_the_transaction_before() {
         }
     }
     assert_eq!((refused, sender.is_open(), broker.logs[0].committed.len()), (0, false, 1));
+}
+
+#[test]
+fn what_waits_behind_a_batch_under_way_wants_to_be_looked_after() {
+    let (mut sender, mut broker) = (sender(Transactions::Second), Broker::new(Transactions::Second));
+    let (mut now, linger) = (Instant::now(), settings().linger);
+    sender.begin();
+    push(&mut sender, now, 0, "a");
+    run(&mut sender, &mut broker, &mut now);
+    assert_eq!((sender.is_flushed(), sender.attention(now)), (true, None), "nothing waits");
+    push(&mut sender, now, 0, "b");
+    assert_eq!(sender.attention(now), Some(now + linger), "until it is sent");
+    now += linger;
+    let Some((_, request)) = sender.next(now) else { panic!("a batch that waited long enough is sent") };
+    // Leaders are asked for again at times.
+    assert!(sender.attention(now).is_none_or(|due| due > now + 10 * linger), "nothing waits behind it");
+    push(&mut sender, now, 0, "c");
+    assert_eq!(sender.attention(now), Some(now + linger));
+    now += linger;
+    assert_eq!((sender.next(now), sender.attention(now)), (None, Some(now + ANSWER)), "it waits for the answer");
+    let answer = broker.handle(&request);
+    sender.answered(now, answer);
+    assert!(matches!(sender.next(now), Some((_, Request::Produce(_)))));
 }
 
 #[test]
