@@ -327,14 +327,22 @@ impl<'a> Cursor<'a> {
     /// Goes behind digits, and tells how many there were.
     fn digits(&mut self, digits: &mut Digits) -> usize {
         let start = self.at;
-        while let Some(value) = self.text.as_bytes()[self.at..].first_chunk().and_then(eight_digits) {
-            digits.value = digits.value.wrapping_mul(100_000_000).wrapping_add(value);
-            self.at += 8;
+        while let Some(bytes) = self.text.as_bytes()[self.at..].first_chunk() {
+            let (count, value) = leading_digits(bytes);
+            digits.push(count, value);
+            self.at += count;
+            if count < bytes.len() {
+                return self.behind(start, digits);
+            }
         }
         while let Some(digit) = self.peek().map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-            digits.value = digits.value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            digits.push(1, u64::from(digit));
             self.at += 1;
         }
+        self.behind(start, digits)
+    }
+
+    fn behind(&self, start: usize, digits: &mut Digits) -> usize {
         digits.count += self.at - start;
         self.at - start
     }
@@ -363,6 +371,13 @@ struct Digits {
 impl Digits {
     /// As many always fit into 64 bits.
     const MOST: usize = 19;
+
+    /// Appends up to eight digits that are this number.
+    #[inline]
+    fn push(&mut self, count: usize, value: u64) {
+        const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+        self.value = self.value.wrapping_mul(POWERS[count]).wrapping_add(value);
+    }
 }
 
 /// A number in text: ± digits × 10 to the exponent.
@@ -407,24 +422,25 @@ impl Number<'_> {
     }
 }
 
-/// The value of eight digits, if it is digits that the bytes are. Neighbours are joined to numbers of two digits, these
-/// to numbers of four, these to one of eight (Lemire, "Quickly parsing eight digits", 2018).
+/// How many of the bytes before the first other one are digits, and the value of these. They are moved behind zeros, so that
+/// there are always eight. Neighbours are joined to numbers of two digits, these to numbers of four, these to one of eight
+/// (Lemire, "Quickly parsing eight digits", 2018).
 #[inline]
-fn eight_digits(bytes: &[u8; 8]) -> Option<u64> {
+fn leading_digits(bytes: &[u8; 8]) -> (usize, u64) {
     const HIGH_HALVES: u64 = u64::from_le_bytes([0xf0; 8]);
     const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
     const SIXES: u64 = u64::from_le_bytes([6; 8]);
     const EVERY_FOURTH: u64 = 0x0000_00ff_0000_00ff;
     let word = u64::from_le_bytes(*bytes);
-    // From '0' to '?', and still so when six is added: up to '9'.
-    if word & HIGH_HALVES != ZEROS || word.wrapping_add(SIXES) & HIGH_HALVES != ZEROS {
-        return None;
-    }
-    let digits = word - ZEROS;
-    let pairs = (digits * 10) + (digits >> 8);
+    // Digits are from '0' to '?', and still so when six is added. What is carried over comes from a byte that is no digit.
+    let other = ((word & HIGH_HALVES) ^ ZEROS) | ((word.wrapping_add(SIXES) & HIGH_HALVES) ^ ZEROS);
+    let count = other.trailing_zeros() / 8;
+    // Without any, all bits are moved out.
+    let digits = word.wrapping_sub(ZEROS).checked_shl(64 - 8 * count).unwrap_or_default();
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let first = (pairs & EVERY_FOURTH).wrapping_mul(100 + (1_000_000 << 32));
     let second = ((pairs >> 16) & EVERY_FOURTH).wrapping_mul(1 + (10_000 << 32));
-    Some(first.wrapping_add(second) >> 32)
+    (count as usize, first.wrapping_add(second) >> 32)
 }
 
 /// The number of bytes before the first one that does not stand for itself in a string: a quote, a backslash, a control
@@ -550,12 +566,13 @@ mod tests {
         }
 
         #[test]
-        fn eight_digits_are_what_they_say(value in 0_u64..100_000_000, place in 0_usize..8, byte: u8) {
+        fn leading_digits_are_what_they_say(value in 0_u64..100_000_000, place in 0_usize..8, byte: u8, other: u8) {
             let mut text: [u8; 8] = format!("{value:08}").into_bytes().try_into().unwrap();
-            prop_assert_eq!(eight_digits(&text), Some(value));
-            text[place] = byte;
-            let expected = std::str::from_utf8(&text).ok().filter(|_| byte.is_ascii_digit()).and_then(|t| t.parse().ok());
-            prop_assert_eq!(eight_digits(&text), expected);
+            prop_assert_eq!(leading_digits(&text), (8, value));
+            (text[place], text[7]) = (byte, if place < 7 { other } else { byte });
+            let count = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(8);
+            let value = std::str::from_utf8(&text[..count]).unwrap().parse().unwrap_or(0);
+            prop_assert_eq!(leading_digits(&text), (count, value));
         }
 
         #[test]
