@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-/// What is shared among shards if nothing limits the process.
-const DEFAULT_TOTAL: u64 = 160 << 20;
+/// What is shared among shards if nothing limits the process. More made nothing quicker, and less takes more and smaller
+/// requests.
+const DEFAULT_TOTAL: u64 = 64 << 20;
 
 /// The most that waits to be written. librdkafka sends one batch a partition at a time, and polls without a pause while
 /// another full one waits: a longer queue costs CPU and gains nothing.
