@@ -89,7 +89,7 @@ impl Output {
                 (timestamps, batch.headers.as_ref().map(|headers| take_headers(headers, rows)).transpose()?)
             }
         };
-        let rows = whole.rows.unwrap_or_else(|| (0..batch.len() as u32).collect());
+        let rows = whole.rows.unwrap_or_else(|| all_rows(batch.len()));
         Ok(SinkBatch { sink: self.sink, rows, keys: whole.keys, values: whole.values, timestamps, headers })
     }
 
@@ -158,6 +158,10 @@ fn tombstone_piece(batch: &SourceBatch, rows: &UInt32Array) -> Result<Piece, Arr
     Ok(Piece { rows: Some(rows.clone()), keys: rows_of(&batch.keys, Some(rows))?, values })
 }
 
+fn all_rows(len: usize) -> UInt32Array {
+    UInt32Array::from_iter_values(0..len as u32)
+}
+
 /// Some rows of a column; all of them, without copying, if None.
 fn rows_of(column: &BinaryArray, rows: Option<&UInt32Array>) -> Result<BinaryArray, ArrowError> {
     rows.map_or_else(|| Ok(column.clone()), |rows| Ok(take(column, rows, None)?.as_binary::<i32>().clone()))
@@ -173,8 +177,7 @@ fn join(mut pieces: Vec<Piece>, len: usize) -> Result<Piece, ArrowError> {
     {
         return Ok(only);
     }
-    let lists: Vec<_> =
-        pieces.iter().map(|piece| piece.rows.clone().unwrap_or_else(|| (0..len as u32).collect())).collect();
+    let lists: Vec<_> = pieces.iter().map(|piece| piece.rows.clone().unwrap_or_else(|| all_rows(len))).collect();
     let (rows, places) = order(&lists);
     let merged = |column: fn(&Piece) -> &dyn Array| -> Result<BinaryArray, ArrowError> {
         if pieces.is_empty() {

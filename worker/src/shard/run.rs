@@ -132,8 +132,10 @@ impl Shard<'_> {
         self.identity.metrics.batch_in(source, batch.len() as u64, bytes as u64);
         self.identity.metrics.batch_rows(batch.len() as u64);
         self.progress.records += batch.len() as u64;
-        for row in 0..batch.len() {
-            self.slots[batch.slots.value(row) as usize].timestamp = batch.timestamps.value(row);
+        let mut row = 0;
+        for run in batch.slots.values().chunk_by(|one, next| one == next) {
+            row += run.len();
+            self.slots[run[0] as usize].timestamp = batch.timestamps.value(row - 1);
         }
         let timestamp = batch.timestamps.value(batch.len() / 2);
         if timestamp >= 0 && self.progress.timestamps.len() < MAX_SAMPLES {

@@ -362,9 +362,11 @@ impl Sender {
     /// When the caller has to come back although nothing else happens to it; None if it need not. A batch behind one that
     /// is under way goes out with the answer to that, which nobody tells.
     pub fn attention(&self, now: Instant) -> Option<Instant> {
-        let behind = self.partitions.iter().any(|partition| partition.waits_behind(now, self.settings.linger));
-        let deadline = if self.is_flushed() { None } else { self.deadline(now) };
-        behind.then(|| now + ANSWER).into_iter().chain(deadline).min()
+        if self.is_flushed() {
+            return None;
+        }
+        let behind = self.partitions.iter().filter_map(|partition| partition.behind(self.settings.linger));
+        behind.map(|due| due.max(now + ANSWER)).chain(self.deadline(now)).min()
     }
 
     /// A transaction of which the coordinator has not heard needs no end.

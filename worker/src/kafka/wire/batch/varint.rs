@@ -16,13 +16,16 @@ pub(super) fn take_i32(bytes: &mut &[u8]) -> Result<i32, Unreadable> {
     take_short(bytes).map_or_else(|| take_long_i32(bytes), |raw| Ok(unzigzag(raw)))
 }
 
-/// Takes a number of one byte or two, which nearly all numbers of a record are; none of more.
+/// Takes a number of up to three bytes, as nearly all numbers of a record are; none of more.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "six a record, as above")]
 fn take_short(bytes: &mut &[u8]) -> Option<u32> {
     let (raw, rest) = match *bytes {
         [first @ ..0x80, rest @ ..] => (u32::from(*first), rest),
         [first, second @ ..0x80, rest @ ..] => (u32::from(first & 0x7f) | u32::from(*second) << 7, rest),
+        [first, second, third @ ..0x80, rest @ ..] => {
+            (u32::from(first & 0x7f) | u32::from(second & 0x7f) << 7 | u32::from(*third) << 14, rest)
+        }
         _ => return None,
     };
     *bytes = rest;
@@ -94,6 +97,11 @@ pub(super) fn write(out: &mut [u8], value: i64) -> usize {
         [first, second, ..] if raw < 0x4000 => {
             (*first, *second) = ((raw & 0x7f) as u8 | 0x80, (raw >> 7) as u8);
             2
+        }
+        [first, second, third, ..] if raw < 0x20_0000 => {
+            (*first, *second) = ((raw & 0x7f) as u8 | 0x80, (raw >> 7 & 0x7f) as u8 | 0x80);
+            *third = (raw >> 14) as u8;
+            3
         }
         _ => write_long(out, raw),
     }

@@ -108,10 +108,10 @@ impl Partition {
         self.since.filter(|_| self.queue.is_empty()).map(|since| since + linger)
     }
 
-    /// Whether records could be sent, were there not a batch under way.
-    pub(super) fn waits_behind(&self, now: Instant, linger: Duration) -> bool {
-        let filled = self.since.is_some_and(|since| now >= since + linger);
-        self.under_way && (self.queue.len() > 1 || filled)
+    /// When records can be sent that stand behind a batch under way, once that is acknowledged.
+    pub(super) fn behind(&self, linger: Duration) -> Option<Instant> {
+        let next = self.queue.get(1).map(|batch| batch.since);
+        next.or_else(|| self.since.map(|since| since + linger)).filter(|_| self.under_way)
     }
 
     pub(super) fn is_ready(&self, now: Instant) -> bool {
