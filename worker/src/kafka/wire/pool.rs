@@ -2,7 +2,7 @@
 //!
 //! Responses and record batches have a megabyte or more, and as many are needed in the next moment as in this one. An
 //! allocator gives such memory back to the system as soon as it is not needed for a while, and the system zeroes it page by
-//! page when it is needed again: that was a tenth of what a record cost.
+//! page when it is needed again: that was up to a tenth of what a record cost.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
